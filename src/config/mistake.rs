@@ -1,0 +1,89 @@
+//! What can be wrong with an action's argument, in words.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::secret::FileError;
+
+/// One mistake: the key, and what is wrong with it. It never shows a value of `password`.
+#[derive(Debug, Error)]
+#[error("{key}: {reason}")]
+pub struct Mistake {
+    /// The key, by its first name.
+    pub key: String,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// What is wrong with a key.
+#[derive(Debug, Error)]
+pub enum Reason {
+    #[error(
+        "unknown key; known are username, password, password_file, ip, active_ip, url, timeout, \
+         deadline, ssl_no_verify, ca_file (a comma within a value is written \\,)"
+    )]
+    Unknown,
+    #[error(
+        "unknown key; not shown, as it follows password and may be a piece of it: a comma within \
+         a value is written \\,"
+    )]
+    UnknownAfterPassword,
+    #[error("is required and not given")]
+    Missing,
+    #[error("is required: write password=... or password_file=/path/to/file")]
+    NoPassword,
+    #[error("is empty: give it a value, or leave it out where it has a default")]
+    Empty,
+    #[error("has no value: write it as key=value")]
+    NoValue,
+    #[error("password and password_file are both given: keep one of them")]
+    TwoPasswords,
+    #[error("holds a colon, which HTTP's Basic authentication cannot carry")]
+    ColonInUsername,
+    #[error("`{0}` is not an IP address (no blanks, no name, no port)")]
+    NotAnAddress(String),
+    #[error("`{0}` has a prefix length: write the address alone")]
+    PrefixLength(String),
+    #[error(
+        "`{0}` is not the network address of an IPv6 subnet: its last 64 bits must be zero, \
+         as in 2a01:4f8:fff1::"
+    )]
+    NotANetwork(IpAddr),
+    #[error("{active_ip} is not of the same family as ip, {ip}: both must be IPv4, or both IPv6")]
+    OtherFamily { ip: IpAddr, active_ip: IpAddr },
+    #[error("{0} is the failover IP itself: it must be the main IP of this server")]
+    SameAddress(IpAddr),
+    #[error("`{0}` is not a url of the form https://host[:port]/path")]
+    NotAUrl(String),
+    #[error("must begin with https:// (or http://)")]
+    Scheme,
+    #[error("holds a username or a password: they belong in username= and password=")]
+    CredentialsInUrl,
+    #[error("holds a fragment (#...), which is never sent: leave it out")]
+    FragmentInUrl,
+    #[error("`{0}` is not a whole number of seconds from {1} to {2}")]
+    NotSeconds(String, u64, u64),
+    #[error("`{0}` is not valid UTF-8")]
+    NotText(String),
+    #[error("{0}")]
+    PasswordFile(#[from] FileError),
+    #[error("{0} cannot be read: {1}")]
+    CaUnreadable(PathBuf, String),
+    #[error("{0} holds no certificate that can be used: it must be a PEM bundle")]
+    CaEmpty(PathBuf),
+}
+
+impl Mistake {
+    pub fn new(key: &str, reason: Reason) -> Mistake {
+        Mistake {
+            key: key.into(),
+            reason,
+        }
+    }
+
+    pub fn is_unknown_key(&self) -> bool {
+        matches!(self.reason, Reason::Unknown)
+    }
+}

@@ -1,0 +1,298 @@
+//! Pairs to a validated takeover order, with every mistake named.
+
+mod mistake;
+#[cfg(test)]
+mod tests;
+mod url;
+mod values;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::keyval::{self, Item};
+use crate::secret::{FileError, Secret};
+use crate::text;
+
+pub use mistake::{Mistake, Reason};
+pub use url::Url;
+use values::{ca_file, password_file, seconds, subnet, username};
+
+/// The webservice's own address; the failover IP is appended to it.
+const ROBOT: &str = "https://robot-ws.your-server.de/failover/";
+
+/// `timeout` when none is given.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest `timeout`, in seconds.
+const MAX_TIMEOUT: u64 = 3600;
+/// The largest `deadline`, in seconds: a day.
+const MAX_DEADLINE: u64 = 86_400;
+
+/// What an action is told to do. It can only be made by [`Order::parse`].
+#[derive(Debug)]
+pub struct Order {
+    pub username: Vec<u8>,
+    password: PasswordSource,
+    /// The failover IP.
+    pub failover_ip: IpAddr,
+    /// The server that is to receive it.
+    pub active_ip: IpAddr,
+    /// The failover IP's resource.
+    pub url: Url,
+    /// How long one API request may take.
+    pub timeout: Duration,
+    /// How long the whole takeover may take.
+    pub deadline: Duration,
+    pub trust: Trust,
+}
+
+#[derive(Debug)]
+enum PasswordSource {
+    Inline(Secret),
+    File(PathBuf),
+}
+
+/// Whose certificates are believed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that the system's store vouches for.
+    System,
+    /// Those that this PEM bundle vouches for.
+    Bundle(PathBuf),
+    /// Everybody's.
+    Anyone,
+}
+
+/// The keys as they were given, each the last of its kind.
+#[derive(Default)]
+struct Given {
+    username: Option<Vec<u8>>,
+    password: Option<Secret>,
+    password_file: Option<Vec<u8>>,
+    ip: Option<Vec<u8>>,
+    active_ip: Option<Vec<u8>>,
+    url: Option<Vec<u8>>,
+    timeout: Option<Vec<u8>>,
+    deadline: Option<Vec<u8>>,
+    ssl_no_verify: bool,
+    ca_file: Option<Vec<u8>>,
+}
+
+impl Order {
+    /// Parses and validates an action's argument.
+    ///
+    /// # Errors
+    /// Every mistake in it, each naming its key.
+    pub fn parse(argument: &[u8]) -> Result<Order, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let given = Given::collect(keyval::parse(argument), &mut mistakes);
+        let order = given.validate(&mut mistakes);
+        match order {
+            Some(order) if mistakes.is_empty() => Ok(order),
+            _ => Err(mistakes),
+        }
+    }
+
+    /// The password, read now if it stands in a file.
+    ///
+    /// # Errors
+    /// The password file cannot be used.
+    pub fn password(&self) -> Result<Secret, FileError> {
+        match &self.password {
+            PasswordSource::Inline(secret) => Ok(secret.clone()),
+            PasswordSource::File(path) => Secret::from_file(path),
+        }
+    }
+
+    /// The file that holds the password, if one does.
+    pub fn password_file(&self) -> Option<&PathBuf> {
+        match &self.password {
+            PasswordSource::Inline(_) => None,
+            PasswordSource::File(path) => Some(path),
+        }
+    }
+
+    /// What works but should be known, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.trust == Trust::Anyone && self.url.is_https() {
+            warnings.push(
+                "ssl_no_verify is on: whoever answers in the webservice's place gets the password"
+                    .into(),
+            );
+        }
+        if !self.url.is_https() && !self.url.is_loopback() {
+            warnings.push(format!(
+                "url is http://, so the password crosses the network to {} unencrypted: use https://",
+                self.url.host()
+            ));
+        }
+        warnings
+    }
+}
+
+impl Given {
+    fn collect(items: Vec<Item>, mistakes: &mut Vec<Mistake>) -> Given {
+        let mut given = Given::default();
+        let mut follows_password = false;
+        for (index, Item { key, value }) in items.into_iter().enumerate() {
+            let is_password = matches!(key.as_slice(), b"password" | b"pass");
+            let taken = given.take(&key, value);
+            let is_unknown = taken.as_ref().is_err_and(Mistake::is_unknown_key);
+            follows_password = is_password || (follows_password && is_unknown);
+            match taken {
+                Ok(()) => {}
+                // A comma in a password, not escaped, makes keys of the rest of it.
+                Err(_) if is_unknown && follows_password => mistakes.push(Mistake::new(
+                    &format!("item {}", index + 1),
+                    Reason::UnknownAfterPassword,
+                )),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        given
+    }
+
+    fn take(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), Mistake> {
+        let (name, field) = match key {
+            b"username" | b"user" => ("username", &mut self.username),
+            b"password_file" => ("password_file", &mut self.password_file),
+            b"ip" => ("ip", &mut self.ip),
+            b"active_ip" | b"active_server_ip" => ("active_ip", &mut self.active_ip),
+            b"url" => ("url", &mut self.url),
+            b"timeout" => ("timeout", &mut self.timeout),
+            b"deadline" => ("deadline", &mut self.deadline),
+            b"ca_file" => ("ca_file", &mut self.ca_file),
+            b"password" | b"pass" => {
+                let value = value.ok_or_else(|| Mistake::new("password", Reason::NoValue))?;
+                self.password = Some(Secret::new(value));
+                return Ok(());
+            }
+            b"ssl_no_verify" => {
+                self.ssl_no_verify =
+                    !matches!(value.as_deref(), Some(b"0" | b"no" | b"off" | b"false"));
+                return Ok(());
+            }
+            _ => return Err(Mistake::new(&text::printable(key), Reason::Unknown)),
+        };
+        *field = Some(value.ok_or_else(|| Mistake::new(name, Reason::NoValue))?);
+        Ok(())
+    }
+
+    fn validate(self, mistakes: &mut Vec<Mistake>) -> Option<Order> {
+        let mut check = Checker { mistakes };
+        let username = check.required("username", self.username, username);
+        let password = check.password(self.password, self.password_file);
+        let failover_ip = check.required("ip", self.ip, subnet);
+        let active_ip = check.required("active_ip", self.active_ip, subnet);
+        check.pair(failover_ip, active_ip);
+        let url = match self.url {
+            Some(url) => check.optional("url", Some(url), Url::parse),
+            None => failover_ip.and_then(|ip| Url::parse(format!("{ROBOT}{ip}").as_bytes()).ok()),
+        };
+        let timeout_given = self.timeout.is_some();
+        let timeout = check.optional("timeout", self.timeout, |text| {
+            seconds(text, 1, MAX_TIMEOUT)
+        });
+        let least_deadline = match timeout {
+            Some(timeout) => timeout.as_secs(),
+            None if timeout_given => 1,
+            None => DEFAULT_TIMEOUT.as_secs(),
+        };
+        let deadline = check.optional("deadline", self.deadline, |text| {
+            seconds(text, least_deadline, MAX_DEADLINE)
+        });
+        let bundle = check.optional("ca_file", self.ca_file, ca_file);
+        let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+        Some(Order {
+            username: username?,
+            password: password?,
+            failover_ip: failover_ip?,
+            active_ip: active_ip?,
+            url: url?,
+            timeout,
+            deadline: deadline.unwrap_or(2 * timeout),
+            trust: match (self.ssl_no_verify, bundle) {
+                (true, _) => Trust::Anyone,
+                (false, Some(bundle)) => Trust::Bundle(bundle),
+                (false, None) => Trust::System,
+            },
+        })
+    }
+}
+
+/// Turns given values into valid ones, and collects the mistakes.
+struct Checker<'a> {
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl Checker<'_> {
+    fn required<T>(
+        &mut self,
+        key: &'static str,
+        value: Option<Vec<u8>>,
+        valid: impl FnOnce(&[u8]) -> Result<T, Reason>,
+    ) -> Option<T> {
+        if value.is_none() {
+            self.mistakes.push(Mistake::new(key, Reason::Missing));
+        }
+        self.optional(key, value, valid)
+    }
+
+    /// `None` when nothing was given, or what was given is a mistake.
+    fn optional<T>(
+        &mut self,
+        key: &'static str,
+        value: Option<Vec<u8>>,
+        valid: impl FnOnce(&[u8]) -> Result<T, Reason>,
+    ) -> Option<T> {
+        let value = value?;
+        let checked = match value.as_slice() {
+            [] => Err(Reason::Empty),
+            value => valid(value),
+        };
+        checked
+            .map_err(|reason| self.mistakes.push(Mistake::new(key, reason)))
+            .ok()
+    }
+
+    fn password(
+        &mut self,
+        inline: Option<Secret>,
+        file: Option<Vec<u8>>,
+    ) -> Option<PasswordSource> {
+        match (inline, file) {
+            (Some(_), Some(_)) => {
+                self.mistakes
+                    .push(Mistake::new("password", Reason::TwoPasswords));
+                None
+            }
+            (Some(secret), None) if secret.expose().is_empty() => {
+                self.mistakes.push(Mistake::new("password", Reason::Empty));
+                None
+            }
+            (Some(secret), None) => Some(PasswordSource::Inline(secret)),
+            (None, Some(file)) => self
+                .optional("password_file", Some(file), password_file)
+                .map(PasswordSource::File),
+            (None, None) => {
+                self.mistakes
+                    .push(Mistake::new("password", Reason::NoPassword));
+                None
+            }
+        }
+    }
+
+    fn pair(&mut self, failover_ip: Option<IpAddr>, active_ip: Option<IpAddr>) {
+        let (Some(ip), Some(active_ip)) = (failover_ip, active_ip) else {
+            return;
+        };
+        if ip.is_ipv4() != active_ip.is_ipv4() {
+            let reason = Reason::OtherFamily { ip, active_ip };
+            self.mistakes.push(Mistake::new("active_ip", reason));
+        } else if ip == active_ip {
+            self.mistakes
+                .push(Mistake::new("active_ip", Reason::SameAddress(ip)));
+        }
+    }
+}

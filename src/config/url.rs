@@ -1,0 +1,72 @@
+//! The webservice's url: used whole and as it is, so it has to be right.
+
+use std::net::IpAddr;
+
+use rustls::pki_types::ServerName;
+use ureq::http::Uri;
+
+use super::Reason;
+use crate::text::printable;
+
+/// A valid `https://` or `http://` url with a host, and without credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url(Uri);
+
+impl Url {
+    /// # Errors
+    /// It is no url, of another scheme, or holds credentials or a fragment.
+    pub fn parse(text: &[u8]) -> Result<Url, Reason> {
+        // Credentials first: nothing else may then show the url.
+        let authority = text.splitn(4, |&byte| byte == b'/').nth(2).unwrap_or(text);
+        if authority.contains(&b'@') {
+            return Err(Reason::CredentialsInUrl);
+        }
+        if text.contains(&b'#') {
+            return Err(Reason::FragmentInUrl);
+        }
+        let uri = Uri::try_from(text).map_err(|_| Reason::NotAUrl(printable(text)))?;
+        match uri.scheme_str() {
+            Some("https" | "http") => {}
+            Some(_) | None => return Err(Reason::Scheme),
+        }
+        let url = Url(uri);
+        match ServerName::try_from(url.host()) {
+            Ok(_) if url.has_usable_port() => Ok(url),
+            Ok(_) | Err(_) => Err(Reason::NotAUrl(printable(text))),
+        }
+    }
+
+    /// The parser lets ports pass that are none.
+    fn has_usable_port(&self) -> bool {
+        let authority = self
+            .0
+            .authority()
+            .map_or("", |authority| authority.as_str());
+        let port = authority.strip_prefix(self.0.host().unwrap_or_default());
+        port == Some("") || self.0.port_u16().is_some_and(|port| port > 0)
+    }
+
+    pub fn as_uri(&self) -> &Uri {
+        &self.0
+    }
+
+    /// The host's name or address, without the brackets of an IPv6 one.
+    pub fn host(&self) -> &str {
+        let host = self.0.host().unwrap_or_default();
+        host.strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host)
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+
+    /// Whether the host is this machine: `localhost`, or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        match self.host().parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => self.host().eq_ignore_ascii_case("localhost"),
+        }
+    }
+}

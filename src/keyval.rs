@@ -1,0 +1,115 @@
+//! The keyval grammar of an action's argument: `key=value,key=value,...`.
+//!
+//! It is uWSGI's own (`uwsgi_kvlist_parse`, core/utils.c), made strict where uWSGI
+//! silently drops what it does not understand.
+
+/// One item of the list, its escapes resolved.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What stands before the first `=`, without blanks around it.
+    pub key: Vec<u8>,
+    /// What stands after the first `=`, as it is; `None` for a bare key.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Splits `text` into its items, in their order. Empty items are left out, as uWSGI does.
+///
+/// Items end at `,`; a `\` makes the next character literal (it can so protect a `,` or a
+/// `\`, but not a `=`, which uWSGI looks for afterwards); a `\` at the very end is dropped.
+pub fn parse(text: &[u8]) -> Vec<Item> {
+    split_items(text)
+        .into_iter()
+        .filter(|item| !item.trim_ascii().is_empty())
+        .map(|item| Item::from_unescaped(&item))
+        .collect()
+}
+
+fn split_items(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut items = vec![Vec::new()];
+    let mut current = 0;
+    let mut bytes = text.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b',' => {
+                items.push(Vec::new());
+                current += 1;
+            }
+            b'\\' => items[current].extend(bytes.next()),
+            _ => items[current].push(byte),
+        }
+    }
+    items
+}
+
+impl Item {
+    fn from_unescaped(item: &[u8]) -> Item {
+        let (key, value) = match item.iter().position(|&byte| byte == b'=') {
+            Some(equals) => (&item[..equals], Some(item[equals + 1..].to_vec())),
+            None => (item, None),
+        };
+        Item {
+            key: key.trim_ascii().to_vec(),
+            value,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(text: &str) -> Vec<(String, Option<String>)> {
+        let text_of = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        parse(text.as_bytes())
+            .into_iter()
+            .map(|item| (text_of(item.key), item.value.map(text_of)))
+            .collect()
+    }
+
+    fn pair(key: &str, value: &str) -> (String, Option<String>) {
+        (key.into(), Some(value.into()))
+    }
+
+    #[test]
+    fn items_are_split_at_commas() {
+        assert_eq!(items("a=1,b=2"), [pair("a", "1"), pair("b", "2")]);
+    }
+
+    #[test]
+    fn a_key_ends_at_the_first_equals_sign() {
+        assert_eq!(items("a=1=2=="), [pair("a", "1=2==")]);
+    }
+
+    #[test]
+    fn a_backslash_makes_the_next_character_literal() {
+        assert_eq!(items(r"a=1\,b=2"), [pair("a", "1,b=2")]);
+        assert_eq!(items(r"a=1\\,b=2"), [pair("a", r"1\"), pair("b", "2")]);
+        assert_eq!(items(r"a=x\yz"), [pair("a", "xyz")]);
+    }
+
+    #[test]
+    fn a_backslash_does_not_protect_an_equals_sign() {
+        assert_eq!(items(r"a\=b=2"), [pair("a", "b=2")]);
+    }
+
+    #[test]
+    fn a_backslash_at_the_end_is_dropped() {
+        assert_eq!(items("a=1\\"), [pair("a", "1")]);
+    }
+
+    #[test]
+    fn blanks_around_a_key_are_dropped_and_those_of_a_value_kept() {
+        assert_eq!(items(" a = 1 ,\tb=2"), [pair("a", " 1 "), pair("b", "2")]);
+    }
+
+    #[test]
+    fn a_bare_key_has_no_value_and_an_empty_value_is_one() {
+        assert_eq!(items("flag,b="), [("flag".into(), None), pair("b", "")]);
+    }
+
+    #[test]
+    fn empty_items_are_left_out() {
+        assert_eq!(items(",a=1,, ,"), [pair("a", "1")]);
+        assert_eq!(items(""), []);
+    }
+}
