@@ -1,0 +1,270 @@
+//! The HTTPS client: sends a request and hands what came to [`Reader`] or [`Failure`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use thiserror::Error;
+use ureq::Agent;
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use ureq::http::{HeaderValue, Method, Request};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport,
+};
+
+use super::answer::{Answer, Reader};
+use super::failure::Failure;
+use super::trust::{self, BundleError};
+use super::{Robot, Route, Switch};
+use crate::config::Order;
+use crate::secret::{FileError, Secret};
+
+/// The most that is read of an answer's body, in bytes.
+const MAX_BODY: u64 = 64 * 1024;
+/// The most that is read of an answer's head, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// How long one attempt to connect, TLS included, may take: a lost packet is sent again in
+/// less, and another attempt is made soon.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why there can be no request at all.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    #[error("password_file: {0}")]
+    Password(#[from] FileError),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error("username and password cannot be sent in an HTTP header")]
+    Credentials,
+    #[error("the request's form cannot be written: {0}")]
+    Form(#[from] serde_urlencoded::ser::Error),
+}
+
+/// The Robot webservice over HTTPS. Its connection is kept from one request to the next.
+pub struct Client {
+    agent: Agent,
+    uri: ureq::http::Uri,
+    host: String,
+    credentials: Credentials,
+    form: String,
+    failover_ip: IpAddr,
+    ours: IpAddr,
+    sent: Arc<AtomicBool>,
+}
+
+struct Credentials {
+    password: Secret,
+    /// `username:password` in base64.
+    encoded: Secret,
+    /// The header's whole value.
+    authorization: HeaderValue,
+}
+
+impl Client {
+    /// Makes everything ready for the first request; sends nothing.
+    ///
+    /// # Errors
+    /// The password file or the certificate bundle cannot be used (any more).
+    pub fn new(order: &Order) -> Result<Client, SetupError> {
+        let sent = Arc::new(AtomicBool::new(false));
+        let config = Agent::config_builder()
+            .tls_config(trust::tls_config(&order.trust)?)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_response_header_size(MAX_HEAD)
+            .user_agent(concat!("uwsgi-hetzner/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let watch = Watch { sent: sent.clone() };
+        Ok(Client {
+            agent: Agent::with_parts(
+                config,
+                DefaultConnector::default().chain(watch),
+                DefaultResolver::default(),
+            ),
+            uri: order.url.as_uri().clone(),
+            host: order.url.host().into(),
+            credentials: Credentials::new(&order.username, order.password()?)?,
+            form: serde_urlencoded::to_string([("active_server_ip", order.active_ip.to_string())])?,
+            failover_ip: order.failover_ip,
+            ours: order.active_ip,
+            sent,
+        })
+    }
+
+    /// Sends one request, and has the whole answer, or the lack of one, `read`.
+    fn ask<T>(
+        &self,
+        method: Method,
+        within: Duration,
+        read: impl FnOnce(&Reader, &Answer) -> T,
+    ) -> Result<T, Failure> {
+        self.sent.store(false, Relaxed);
+        let (status, location, body) = self
+            .exchange(method, within)
+            .map_err(|error| Failure::new(&error, self.sent.load(Relaxed), &self.host))?;
+        let reader = Reader {
+            failover_ip: self.failover_ip,
+            ours: self.ours,
+            secrets: &[
+                self.credentials.password.expose(),
+                self.credentials.encoded.expose(),
+            ],
+        };
+        let answer = Answer {
+            status,
+            location: location.as_deref(),
+            body: &body,
+        };
+        Ok(read(&reader, &answer))
+    }
+
+    fn exchange(
+        &self,
+        method: Method,
+        within: Duration,
+    ) -> Result<(u16, Option<String>, Vec<u8>), ureq::Error> {
+        let form = match method {
+            Method::POST => Some(self.form.as_str()),
+            _ => None,
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(&self.uri)
+            .header(AUTHORIZATION, &self.credentials.authorization);
+        if form.is_some() {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        let response = match form {
+            Some(form) => self.run(request.body(form)?, within),
+            None => self.run(request.body(())?, within),
+        }?;
+        let status = response.status().as_u16();
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned());
+        let body = match is_decided_by_its_status(status) {
+            true => Vec::new(),
+            false => response
+                .into_body()
+                .into_with_config()
+                .limit(MAX_BODY)
+                .read_to_vec()?,
+        };
+        Ok((status, location, body))
+    }
+
+    fn run(
+        &self,
+        request: Request<impl ureq::AsSendBody>,
+        within: Duration,
+    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_global(Some(within))
+            .timeout_connect(Some(CONNECT.min(within)))
+            .timeout_resolve(Some(CONNECT.min(within)))
+            .build();
+        self.agent.run(request)
+    }
+}
+
+/// A refused login must not be asked again, and a redirect is not followed, whatever comes
+/// after the head.
+fn is_decided_by_its_status(status: u16) -> bool {
+    matches!(status, 300..=399 | 401)
+}
+
+impl Credentials {
+    fn new(username: &[u8], password: Secret) -> Result<Credentials, SetupError> {
+        let plain = Secret::new([username, b":", password.expose()].concat());
+        let encoded = Secret::new(STANDARD.encode(plain.expose()).into_bytes());
+        let whole = Secret::new([b"Basic ", encoded.expose()].concat());
+        let mut authorization =
+            HeaderValue::from_bytes(whole.expose()).map_err(|_| SetupError::Credentials)?;
+        authorization.set_sensitive(true);
+        Ok(Credentials {
+            password,
+            encoded,
+            authorization,
+        })
+    }
+}
+
+impl Robot for Client {
+    fn switch(&mut self, within: Duration) -> Switch {
+        match self.ask(Method::POST, within, |reader, answer| reader.switch(answer)) {
+            Ok(switch) => switch,
+            Err(Failure::Certificate(problem)) => Switch::Refused(problem),
+            Err(Failure::NotConnected(problem)) => Switch::NotConnected(problem),
+            Err(Failure::Unanswered(problem)) => Switch::Unanswered(problem),
+        }
+    }
+
+    fn route(&mut self, within: Duration) -> Route {
+        match self.ask(Method::GET, within, |reader, answer| reader.route(answer)) {
+            Ok(route) => route,
+            Err(Failure::Certificate(problem)) => Route::Refused(problem),
+            Err(Failure::NotConnected(problem) | Failure::Unanswered(problem)) => {
+                Route::Unanswered(problem)
+            }
+        }
+    }
+}
+
+/// Ends the chain of connectors: notes when the first byte of a request is handed to a
+/// connection that stands, TLS included. Before that, the webservice knows of nothing.
+#[derive(Debug)]
+struct Watch {
+    sent: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Watched<T> {
+    transport: T,
+    sent: Arc<AtomicBool>,
+}
+
+impl<T: Transport> Connector<T> for Watch {
+    type Out = Watched<T>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails,
+        chained: Option<T>,
+    ) -> Result<Option<Watched<T>>, ureq::Error> {
+        Ok(chained.map(|transport| Watched {
+            transport,
+            sent: self.sent.clone(),
+        }))
+    }
+}
+
+impl<T: Transport> Transport for Watched<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.transport.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.sent.store(true, Relaxed);
+        self.transport.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.transport.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.transport.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.transport.is_tls()
+    }
+}
