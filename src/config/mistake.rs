@@ -65,8 +65,6 @@ pub enum Reason {
     FragmentInUrl,
     #[error("`{0}` is not a whole number of seconds from {1} to {2}")]
     NotSeconds(String, u64, u64),
-    #[error("`{0}` is not valid UTF-8")]
-    NotText(String),
     #[error("{0}")]
     PasswordFile(#[from] FileError),
     #[error("{0} cannot be read: {1}")]

@@ -104,14 +104,6 @@ impl Order {
         }
     }
 
-    /// The file that holds the password, if one does.
-    pub fn password_file(&self) -> Option<&PathBuf> {
-        match &self.password {
-            PasswordSource::Inline(_) => None,
-            PasswordSource::File(path) => Some(path),
-        }
-    }
-
     /// What works but should be known, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();

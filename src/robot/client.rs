@@ -54,6 +54,7 @@ pub struct Client {
     failover_ip: IpAddr,
     ours: IpAddr,
     sent: Arc<AtomicBool>,
+    requests: u32,
 }
 
 struct Credentials {
@@ -93,20 +94,23 @@ impl Client {
             failover_ip: order.failover_ip,
             ours: order.active_ip,
             sent,
+            requests: 0,
         })
     }
 
     /// Sends one request, and has the whole answer, or the lack of one, `read`.
     fn ask<T>(
-        &self,
+        &mut self,
         method: Method,
         within: Duration,
         read: impl FnOnce(&Reader, &Answer) -> T,
     ) -> Result<T, Failure> {
         self.sent.store(false, Relaxed);
-        let (status, location, body) = self
-            .exchange(method, within)
-            .map_err(|error| Failure::new(&error, self.sent.load(Relaxed), &self.host))?;
+        let exchanged = self.exchange(method, within);
+        let sent = self.sent.load(Relaxed);
+        self.requests += u32::from(sent);
+        let (status, location, body) =
+            exchanged.map_err(|error| Failure::new(&error, sent, &self.host))?;
         let reader = Reader {
             failover_ip: self.failover_ip,
             ours: self.ours,
@@ -215,6 +219,10 @@ impl Robot for Client {
                 Route::Unanswered(problem)
             }
         }
+    }
+
+    fn requests(&self) -> u32 {
+        self.requests
     }
 }
 

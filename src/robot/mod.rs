@@ -22,6 +22,9 @@ pub trait Robot {
 
     /// `GET`: asks where the failover IP is routed, `within` the given time.
     fn route(&mut self, within: Duration) -> Route;
+
+    /// How many requests went out so far, or may have.
+    fn requests(&self) -> u32;
 }
 
 /// What the answer to a `POST` means for the takeover.

@@ -92,7 +92,6 @@ pub fn take_over(
         pace: Pace::new(bounds, clock),
         say,
         posts: 0,
-        requests: 0,
         reason: String::new(),
         seen: None,
         accepted: None,
@@ -101,7 +100,7 @@ pub fn take_over(
     Report {
         outcome,
         elapsed: takeover.pace.elapsed(),
-        requests: takeover.requests,
+        requests: takeover.robot.requests(),
     }
 }
 
@@ -111,8 +110,6 @@ struct Takeover<'a> {
     say: &'a mut dyn FnMut(String),
     /// Posts that went out, or may have.
     posts: u32,
-    /// Requests that went out, or may have.
-    requests: u32,
     /// The last reason why it is not done.
     reason: String,
     /// Where it was last seen, if not with us.
@@ -196,7 +193,6 @@ impl Takeover<'_> {
                 self.pace.connected();
                 self.seen = None;
                 self.posts += 1;
-                self.requests += 1;
             }
         }
         answer
@@ -211,7 +207,6 @@ impl Takeover<'_> {
                 return Confirmed::OutOfTime;
             };
             let answer = self.robot.route(within);
-            self.requests += 1;
             match answer {
                 Route::Ours => return Confirmed::Ours,
                 Route::Refused(problem) => return Confirmed::Refused(problem),

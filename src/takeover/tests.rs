@@ -22,6 +22,7 @@ struct Script {
     time: Rc<Cell<Duration>>,
     /// `P` and `G` with the second they were asked at.
     asked: Vec<String>,
+    requests: u32,
 }
 
 impl Script {
@@ -42,6 +43,7 @@ impl Robot for Script {
             (None, None) => panic!("posted; the script has ended: {:?}", self.asked),
         };
         self.spend('P', within, takes);
+        self.requests += u32::from(!matches!(answer, Switch::NotConnected(_)));
         answer
     }
 
@@ -53,7 +55,12 @@ impl Robot for Script {
             (None, None) => panic!("asked; the script has ended: {:?}", self.asked),
         };
         self.spend('G', within, takes);
+        self.requests += 1;
         answer
+    }
+
+    fn requests(&self) -> u32 {
+        self.requests
     }
 }
 
@@ -92,6 +99,7 @@ fn run_with(
         then,
         time: time.clone(),
         asked: Vec::new(),
+        requests: 0,
     };
     let mut clock = FakeClock {
         start: Instant::now(),

@@ -1,0 +1,160 @@
+//! Whatever is misconfigured is said at boot: checks every `hetzner-*` hook of every legion.
+
+use std::ffi::CStr;
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::config::Order;
+use crate::plugin::ACTION;
+use crate::uwsgi::{self, Hook, Legion};
+
+/// What every action of this plugin begins with.
+const OURS: &str = "hetzner-";
+
+/// `legion-freq` and `legion-tolerance` when they are not given, in seconds
+/// (core/legion.c, `legion_loop`).
+const DEFAULT_FREQ: u64 = 3;
+const DEFAULT_TOLERANCE: u64 = 15;
+
+/// What the check found.
+#[derive(Default)]
+pub struct Findings {
+    /// One line each; with any of them uWSGI must not start.
+    pub mistakes: Vec<String>,
+    /// One line each.
+    pub warnings: Vec<String>,
+    /// The legions that have a hook of ours.
+    pub legions: Vec<Legion>,
+}
+
+/// Checks everything that can be checked before a takeover.
+pub fn check() -> Findings {
+    let mut findings = Findings::default();
+    for legion in uwsgi::legions() {
+        let ours: Vec<Hook> = legion
+            .hooks()
+            .into_iter()
+            .filter(|hook| hook.action.starts_with(OURS))
+            .collect();
+        for hook in &ours {
+            findings.check_hook(&legion.name(), hook);
+        }
+        if !ours.is_empty() {
+            findings.legions.push(legion);
+        }
+    }
+    if !findings.legions.is_empty() {
+        findings.check_tolerance(announce_interval(), tolerance());
+    }
+    findings
+}
+
+/// How often uWSGI announces a node, and so do we: `legion-freq`.
+pub fn announce_interval() -> Duration {
+    Duration::from_secs(seconds(c"legion-freq", DEFAULT_FREQ))
+}
+
+fn tolerance() -> Duration {
+    Duration::from_secs(seconds(c"legion-tolerance", DEFAULT_TOLERANCE))
+}
+
+/// An option as uWSGI reads it: by `atoi`, and 0 means the default.
+fn seconds(option: &CStr, default: u64) -> u64 {
+    let value = uwsgi::option(option).unwrap_or_default();
+    let digits: String = value
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    match digits.parse() {
+        Ok(0) | Err(_) => default,
+        Ok(seconds) => seconds,
+    }
+}
+
+impl Findings {
+    fn check_hook(&mut self, legion: &str, hook: &Hook) {
+        let place = format!("legion \"{legion}\", legion-{}", hook.event);
+        if hook.action.as_bytes() != ACTION.to_bytes() {
+            self.mistakes.push(format!(
+                "{place}: {}: unknown action; there is hetzner-failoverip",
+                hook.action
+            ));
+            return;
+        }
+        let line = |what: &dyn Display| format!("{place}: {}: {what}", hook.action);
+        match Order::parse(&hook.argument) {
+            Ok(order) => self
+                .warnings
+                .extend(order.warnings().iter().map(|warning| line(warning))),
+            Err(mistakes) => self
+                .mistakes
+                .extend(mistakes.iter().map(|mistake| line(mistake))),
+        }
+    }
+
+    fn check_tolerance(&mut self, interval: Duration, tolerance: Duration) {
+        if tolerance <= interval {
+            self.warnings.push(format!(
+                "legion-tolerance ({} s) is not above legion-freq ({} s): nodes drop each other \
+                 between two announcements; set it to at least 3 x legion-freq",
+                tolerance.as_secs(),
+                interval.as_secs()
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(action: &str, argument: &str) -> Findings {
+        let mut findings = Findings::default();
+        let hook = Hook {
+            event: "lord",
+            action: action.into(),
+            argument: argument.into(),
+        };
+        findings.check_hook("failover", &hook);
+        findings
+    }
+
+    #[test]
+    fn a_mistake_names_legion_hook_action_and_key() {
+        let found = findings("hetzner-failoverip", "user=A,pass=B,ip=x,active_ip=1.1.1.1");
+        assert_eq!(
+            found.mistakes,
+            [
+                "legion \"failover\", legion-lord: hetzner-failoverip: ip: `x` is not an IP address \
+              (no blanks, no name, no port)"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_unknown_action_of_ours_is_a_mistake() {
+        let found = findings("hetzner-failover", "");
+        assert!(found.mistakes[0].contains("hetzner-failover: unknown action"));
+    }
+
+    #[test]
+    fn a_warning_names_its_place() {
+        let argument = "user=A,pass=B,ip=4.4.4.4,active_ip=1.1.1.1,ssl_no_verify";
+        let found = findings("hetzner-failoverip", argument);
+        assert!(found.mistakes.is_empty());
+        assert!(found.warnings[0].starts_with("legion \"failover\", legion-lord: "));
+    }
+
+    #[test]
+    fn a_tolerance_not_above_the_frequency_is_warned_of() {
+        for (interval, tolerance, warned) in [(3, 15, 0), (3, 4, 0), (3, 3, 1), (5, 3, 1)] {
+            let mut findings = Findings::default();
+            findings.check_tolerance(
+                Duration::from_secs(interval),
+                Duration::from_secs(tolerance),
+            );
+            assert_eq!(findings.warnings.len(), warned);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! OpenSSL 3 has `bf-cbc`, the cipher of uWSGI's examples, in its legacy provider only, and
+//! does not load that: uWSGI then exits at the `legion` line. So it is loaded before, and
+//! unloaded again when no legion turns out to need it.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::uwsgi::Legion;
+use crate::uwsgi::abi::look_up;
+
+/// The handle of the legacy provider, if we loaded it.
+static LEGACY: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+/// The functions of libcrypto that are needed; all are there since OpenSSL 3.0.
+/// Source: provider.h, evp.h, err.h.
+struct Crypto {
+    provider_load: unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void,
+    provider_unload: unsafe extern "C" fn(*mut c_void) -> c_int,
+    provider_name: unsafe extern "C" fn(*const c_void) -> *const c_char,
+    context_cipher: unsafe extern "C" fn(*const c_void) -> *const c_void,
+    cipher_provider: unsafe extern "C" fn(*const c_void) -> *const c_void,
+    clear_errors: unsafe extern "C" fn(),
+}
+
+impl Crypto {
+    /// `None` where the process has no OpenSSL, or one before 3.0.
+    fn look_up() -> Option<Crypto> {
+        // SAFETY: the types are those of OpenSSL's headers.
+        unsafe {
+            Some(Crypto {
+                provider_load: look_up(c"OSSL_PROVIDER_load")?,
+                provider_unload: look_up(c"OSSL_PROVIDER_unload")?,
+                provider_name: look_up(c"OSSL_PROVIDER_get0_name")?,
+                context_cipher: look_up(c"EVP_CIPHER_CTX_get0_cipher")?,
+                cipher_provider: look_up(c"EVP_CIPHER_get0_provider")?,
+                clear_errors: look_up(c"ERR_clear_error")?,
+            })
+        }
+    }
+
+    /// Whether a cipher context's cipher comes from the legacy provider.
+    fn is_legacy(&self, context: *const c_void) -> bool {
+        // SAFETY: uWSGI's cipher context, set up; OpenSSL returns null where there is nothing.
+        unsafe {
+            let cipher = (self.context_cipher)(context);
+            if cipher.is_null() {
+                return false;
+            }
+            let provider = (self.cipher_provider)(cipher);
+            !provider.is_null() && CStr::from_ptr((self.provider_name)(provider)) == c"legacy"
+        }
+    }
+}
+
+/// Loads the legacy provider, where there is one, and the default one with it: that is no
+/// longer loaded by itself once any other is.
+pub fn load_legacy() {
+    let Some(crypto) = Crypto::look_up() else {
+        return;
+    };
+    // SAFETY: a null library context is the default one; the names are C strings.
+    unsafe {
+        let legacy = (crypto.provider_load)(null_mut(), c"legacy".as_ptr());
+        if legacy.is_null() {
+            (crypto.clear_errors)();
+            return;
+        }
+        (crypto.provider_load)(null_mut(), c"default".as_ptr());
+        LEGACY.store(legacy, Ordering::Relaxed);
+    }
+}
+
+/// Unloads the legacy provider if no legion's cipher comes from it. Returns whether one does.
+pub fn settle(legions: &[Legion]) -> bool {
+    let legacy = LEGACY.load(Ordering::Relaxed);
+    let Some(crypto) = Crypto::look_up().filter(|_| !legacy.is_null()) else {
+        return false;
+    };
+    let needed = legions
+        .iter()
+        .any(|legion| crypto.is_legacy(legion.cipher_context()));
+    if !needed {
+        LEGACY.store(null_mut(), Ordering::Relaxed);
+        // SAFETY: the handle that loading gave us, given back once.
+        unsafe { (crypto.provider_unload)(legacy) };
+    }
+    needed
+}

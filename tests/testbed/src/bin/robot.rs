@@ -1,0 +1,297 @@
+//! A Robot of our own, started by hand: for a demo, or for trying a configuration out.
+
+use std::env;
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use testbed::robot::{Event, Fault, Method, Robot, Scheme, Settings, When};
+
+const HELP: &str = "\
+A Robot webservice of our own: routes failover IPs that do not exist.
+
+usage: robot [option...]
+
+  --port PORT             listen there (default: a free port)
+  --address ADDRESS       listen there, a loopback address (default: 127.0.0.1)
+  --user USER             the webservice user (default: FOO)
+  --password PASSWORD     its password (default: BAR)
+  --ip IP[=SERVER]        a failover IP, and the server it is routed to at start; may be repeated
+                          (default: 4.4.4.4=2.2.2.2)
+  --server SERVER         a server's main IP; may be repeated (default: 1.1.1.1, 2.2.2.2, 3.3.3.3)
+  --switch-time SECONDS   how long a switch takes (default: 0)
+  --limits POSTS,GETS     requests an hour, 0 for no limit (default: 50,100)
+  --ca-file PATH          write the certificate of the CA there (default: in a temporary directory)
+  --http                  no TLS
+  --fault METHOD:FAULT[*N]
+                          METHOD is get, post, delete or any; N times, or always; may be repeated.
+                          FAULT is a status (a page of a proxy), or one of: locked, failed,
+                          unauthorized, rate-limit, hang, hang-handshake, cut-handshake, reset,
+                          close, truncate, garbage, drip, drip-headers, oversize, endless,
+                          header-flood, compressed; `apply-' before it has the request served
+                          first: post:apply-reset*1
+  --help                  this
+";
+
+struct Arguments {
+    settings: Settings,
+    faults: Vec<(When, Fault)>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--help") {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    match parse(arguments.into_iter()).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("robot: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), String> {
+    let settings = arguments.settings;
+    let address = settings.address;
+    let robot = Robot::start(settings.clone())
+        .map_err(|error| format!("cannot start on {address}: {error}"))?;
+    let events = robot.events();
+    for (when, fault) in arguments.faults {
+        robot.order(when, fault);
+    }
+    println!("url      {}", robot.origin());
+    if settings.scheme == Scheme::Https {
+        println!("ca_file  {}", robot.ca_file().display());
+    }
+    for &(ip, active) in &settings.failovers {
+        println!("{}", Event::Routed { ip, to: active });
+        println!("{}", lord_line(&robot, &settings, ip));
+    }
+    // Ends with the process: the Robot, which sends, lives as long as this loop.
+    for event in events {
+        println!("{} {event}", clock());
+    }
+    Ok(())
+}
+
+/// The line of a uWSGI configuration that has this Robot switch the IP.
+fn lord_line(robot: &Robot, settings: &Settings, ip: IpAddr) -> String {
+    let mut pairs = vec![
+        ("username", settings.username.clone()),
+        ("password", settings.password.clone()),
+        ("ip", ip.to_string()),
+    ];
+    let mut servers = settings.servers.iter();
+    if let Some(server) = servers.find(|server| server.is_ipv4() == ip.is_ipv4()) {
+        pairs.push(("active_ip", server.to_string()));
+    }
+    pairs.push(("url", robot.url(ip)));
+    if settings.scheme == Scheme::Https {
+        pairs.push(("ca_file", robot.ca_file().display().to_string()));
+    }
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(key, value)| {
+            let value = value.replace('\\', "\\\\").replace(',', "\\,");
+            format!("{key}={value}")
+        })
+        .collect();
+    format!(
+        "legion-lord = failover hetzner-failoverip:{}",
+        pairs.join(",")
+    )
+}
+
+/// The time of day, UTC.
+fn clock() -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = now.as_secs();
+    format!(
+        "{:02}:{:02}:{:02}.{:03}",
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+        now.subsec_millis()
+    )
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut settings = Settings::default();
+    let mut faults = Vec::new();
+    let (mut failovers, mut servers) = (Vec::new(), Vec::new());
+    while let Some(option) = arguments.next() {
+        if option == "--http" {
+            settings.scheme = Scheme::Http;
+            continue;
+        }
+        if !HELP.contains(&format!("\n  {option} ")) {
+            return Err(format!("unknown option {option} (see --help)"));
+        }
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{option} needs a value"))?;
+        let bad = |what: &str| format!("{option} {value}: {what}");
+        let address = |text: &str| text.parse::<IpAddr>().map_err(|_| bad("no IP address"));
+        match option.as_str() {
+            "--port" => settings
+                .address
+                .set_port(value.parse().map_err(|_| bad("no port"))?),
+            "--address" => match address(&value)? {
+                ip if ip.is_loopback() => settings.address.set_ip(ip),
+                _ => return Err(bad("no loopback address, and this is no server for others")),
+            },
+            "--user" => settings.username = value,
+            "--password" => settings.password = value,
+            "--ip" => failovers.push(match value.split_once('=') {
+                None => (address(&value)?, None),
+                Some((ip, server)) => (address(ip)?, Some(address(server)?)),
+            }),
+            "--server" => servers.push(address(&value)?),
+            "--switch-time" => {
+                settings.switch_time = value
+                    .parse()
+                    .ok()
+                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                    .filter(|time| time.as_secs() <= 86_400)
+                    .ok_or_else(|| bad("no number of seconds, at most 86400"))?;
+            }
+            "--limits" => {
+                let limit = |text: &str| match text.parse() {
+                    Ok(0) => Ok(None),
+                    Ok(limit) => Ok(Some(limit)),
+                    Err(_) => Err(bad("no two numbers")),
+                };
+                let (posts, gets) = value.split_once(',').ok_or_else(|| bad("no two numbers"))?;
+                (settings.posts_per_hour, settings.gets_per_hour) = (limit(posts)?, limit(gets)?);
+            }
+            "--ca-file" => settings.ca_file = Some(value.into()),
+            "--fault" => faults.push(parse_fault(&value).map_err(|reason| bad(&reason))?),
+            _ => return Err(format!("unknown option {option} (see --help)")),
+        }
+    }
+    if !failovers.is_empty() {
+        settings.failovers = failovers;
+    }
+    if !servers.is_empty() {
+        settings.servers = servers;
+    }
+    Ok(Arguments { settings, faults })
+}
+
+/// `post:503*2`, `get:hang`, `any:apply-reset`.
+fn parse_fault(text: &str) -> Result<(When, Fault), String> {
+    let (method, rest) = text
+        .split_once(':')
+        .ok_or("write METHOD:FAULT[*N], for example post:503*2")?;
+    let method = match method {
+        "get" => Method::Get,
+        "post" => Method::Post,
+        "delete" => Method::Delete,
+        "any" => Method::Any,
+        _ => return Err(format!("{method} is none of get, post, delete, any")),
+    };
+    let (name, when) = match rest.split_once('*') {
+        None => (rest, When::Always(method)),
+        Some((name, times)) => {
+            let times = times.parse().map_err(|_| format!("{times} is no number"))?;
+            (name, When::Times(method, times))
+        }
+    };
+    let fault = match name.strip_prefix("apply-") {
+        None => named_fault(name),
+        Some(name) => named_fault(name).map(|fault| Fault::ApplyThen(Box::new(fault))),
+    };
+    let fault = fault.ok_or_else(|| format!("no fault named {name} (see --help)"))?;
+    Ok((when, fault))
+}
+
+fn named_fault(name: &str) -> Option<Fault> {
+    let every = Duration::from_millis(500);
+    Some(match name {
+        "locked" => Fault::locked(),
+        "failed" => Fault::failed(),
+        "unauthorized" => Fault::unauthorized(),
+        "rate-limit" => Fault::rate_limit_exceeded(50, Duration::from_secs(3600)),
+        "hang" => Fault::Hang,
+        "hang-handshake" => Fault::HangHandshake,
+        "cut-handshake" => Fault::CutHandshake,
+        "reset" => Fault::Reset,
+        "close" => Fault::Close,
+        "truncate" => Fault::Truncate,
+        "garbage" => Fault::Garbage,
+        "drip" => Fault::Drip { every },
+        "drip-headers" => Fault::DripHeaders { every },
+        "oversize" => Fault::Oversize { bytes: 1 << 32 },
+        "endless" => Fault::Endless,
+        "header-flood" => Fault::HeaderFlood,
+        "compressed" => Fault::Compressed,
+        status => {
+            let status = status.parse().ok()?;
+            if !(200..=599).contains(&status) {
+                return None;
+            }
+            Fault::page(status)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Arguments, String> {
+        parse(text.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn options_become_settings() {
+        let arguments = parsed(
+            "--port 8443 --user u --password p --ip 4.4.4.4=1.1.1.1 --ip 2a01:4f8:fff1:: \
+             --server 1.1.1.1 --server 2a01:4f8:1::2 --switch-time 2.5 --limits 0,7 --http \
+             --fault post:503*2 --fault any:apply-reset",
+        )
+        .unwrap_or_else(|reason| panic!("{reason}"));
+        let settings = arguments.settings;
+        assert_eq!(settings.address.to_string(), "127.0.0.1:8443");
+        assert_eq!(settings.failovers.len(), 2);
+        assert_eq!(settings.servers.len(), 2);
+        assert_eq!(settings.switch_time, Duration::from_millis(2500));
+        assert_eq!(
+            (settings.posts_per_hour, settings.gets_per_hour),
+            (None, Some(7))
+        );
+        assert_eq!(settings.scheme, Scheme::Http);
+        assert_eq!(
+            arguments.faults,
+            [
+                (When::Times(Method::Post, 2), Fault::page(503)),
+                (
+                    When::Always(Method::Any),
+                    Fault::ApplyThen(Box::new(Fault::Reset))
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, reason) in [
+            ("--prot 1", "unknown option --prot"),
+            ("--port", "--port needs a value"),
+            ("--port x", "--port x: no port"),
+            ("--address 0.0.0.0", "--address 0.0.0.0: no loopback"),
+            ("--ip 4.4.4", "--ip 4.4.4: no IP address"),
+            ("--switch-time -1", "--switch-time -1: no number"),
+            ("--fault post:boom", "no fault named boom"),
+            ("--fault boom", "write METHOD:FAULT"),
+        ] {
+            let error = parsed(text).err().unwrap_or_default();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What the tests and the demo stand on.
+
+pub mod robot;
+pub mod uwsgi;

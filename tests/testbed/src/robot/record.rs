@@ -1,0 +1,135 @@
+//! What the Robot saw: the requests received, and events for a person who looks on.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::http;
+
+/// A request that came in, whole.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// Which connection it came on: 1 is the first one accepted.
+    pub connection: usize,
+    /// The method, as sent.
+    pub method: String,
+    /// The path, as sent, with the query if there was one.
+    pub path: String,
+    /// The headers, as sent and in order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// When its last byte had been read.
+    pub at: Instant,
+    /// The status answered; `None` if there is no answer (yet), or none with a status. It is
+    /// set before the answer's first byte is sent, so whoever has an answer finds it here.
+    pub status: Option<u16>,
+}
+
+impl Received {
+    /// The value of the first header of that name, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        http::header(&self.headers, name)
+    }
+
+    /// User and password, if it brought a Basic authentication.
+    pub fn login(&self) -> Option<(String, String)> {
+        http::login(&self.headers)
+    }
+
+    /// The value of a field of the form; `None` too where the body is no form.
+    pub fn form_field(&self, name: &str) -> Option<String> {
+        http::form_field(&self.headers, &self.body, name)
+    }
+}
+
+/// Something worth a line; its `Display` is that line. No password is in it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A request is being answered, or is struck by a fault that answers nothing.
+    Request {
+        /// The connection it came on.
+        connection: usize,
+        /// Method, path and body.
+        text: String,
+        /// The status, if there is one.
+        status: Option<u16>,
+        /// The name of the fault that struck it.
+        fault: Option<String>,
+        /// How long it took so far.
+        took: Duration,
+    },
+    /// A switch began that takes some time.
+    Switching {
+        /// The failover IP.
+        ip: IpAddr,
+        /// How long it takes.
+        takes: Duration,
+    },
+    /// A failover IP is routed to another server, or to none.
+    Routed {
+        /// The failover IP.
+        ip: IpAddr,
+        /// Its active server IP.
+        to: Option<IpAddr>,
+    },
+    /// A TLS handshake failed.
+    HandshakeFailed {
+        /// The connection.
+        connection: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A connection is struck by a fault of its handshake.
+    HandshakeFault {
+        /// The connection.
+        connection: usize,
+        /// The name of the fault.
+        fault: String,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Request {
+                connection,
+                text,
+                status,
+                fault,
+                took,
+            } => {
+                write!(f, "{text}: ")?;
+                match status {
+                    Some(status) => write!(f, "{status}")?,
+                    None => write!(f, "no answer")?,
+                }
+                if let Some(fault) = fault {
+                    write!(f, ", fault {fault}")?;
+                }
+                let took = took.as_secs_f64();
+                write!(f, " (connection {connection}, after {took:.1} s)")
+            }
+            Event::Switching { ip, takes } => {
+                write!(f, "{ip} is being switched, {:.1} s", takes.as_secs_f64())
+            }
+            Event::Routed { ip, to: Some(to) } => write!(f, "{ip} is routed to {to}"),
+            Event::Routed { ip, to: None } => write!(f, "{ip} is routed nowhere"),
+            Event::HandshakeFailed { connection, reason } => {
+                write!(f, "handshake failed: {reason} (connection {connection})")
+            }
+            Event::HandshakeFault { connection, fault } => {
+                write!(f, "handshake: fault {fault} (connection {connection})")
+            }
+        }
+    }
+}
+
+/// Method, path and body as one line of harmless characters.
+pub(super) fn one_line(request: &http::Request) -> String {
+    let body = String::from_utf8_lossy(&request.body);
+    let text = format!("{} {} {body}", request.method, request.path);
+    let line: String = text.trim_end().escape_debug().take(200).collect();
+    line
+}

@@ -1,0 +1,230 @@
+//! The failover resource: which failover IP is routed to which server, switches and locks.
+//!
+//! No clock and no I/O of its own: whoever calls says what time it is.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::errors;
+use super::http::{Answer, Request, form_field, percent_decoded};
+
+/// An account's failover IPs and servers.
+pub(super) struct Failovers {
+    pub(super) failovers: Vec<Failover>,
+    pub(super) servers: Vec<IpAddr>,
+    pub(super) switch_time: Duration,
+    pub(super) shows_status: bool,
+    /// The number of the last switch begun.
+    pub(super) last_switch: u64,
+}
+
+/// One failover IP.
+pub(super) struct Failover {
+    ip: IpAddr,
+    active: Option<IpAddr>,
+    switch: Option<Switch>,
+    lock: Option<Lock>,
+}
+
+struct Switch {
+    number: u64,
+    to: Option<IpAddr>,
+    until: Instant,
+}
+
+struct Lock {
+    until: Instant,
+    processing: bool,
+}
+
+/// What became of a request.
+pub(super) enum Outcome {
+    /// It is answered.
+    Answer(Answer),
+    /// A switch began; its number.
+    Switching(IpAddr, u64),
+}
+
+/// A failover IP, and where it is routed now.
+pub(super) type Route = (IpAddr, Option<IpAddr>);
+
+impl Failovers {
+    pub(super) fn new(routes: &[Route], servers: &[IpAddr]) -> Failovers {
+        let failover = |&(ip, active): &Route| Failover {
+            ip,
+            active,
+            switch: None,
+            lock: None,
+        };
+        Failovers {
+            failovers: routes.iter().map(failover).collect(),
+            servers: servers.to_vec(),
+            switch_time: Duration::ZERO,
+            shows_status: true,
+            last_switch: 0,
+        }
+    }
+
+    pub(super) fn serve(&mut self, request: &Request, now: Instant) -> Outcome {
+        match self.try_serve(request, now) {
+            Ok(outcome) => outcome,
+            Err(refusal) => Outcome::Answer(refusal),
+        }
+    }
+
+    fn try_serve(&mut self, request: &Request, now: Instant) -> Result<Outcome, Answer> {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let ip = match path.strip_prefix("/failover") {
+            Some("" | "/") if request.method == "GET" => {
+                let all: Vec<Value> = self.failovers.iter().map(|f| self.object(f, now)).collect();
+                return Ok(Outcome::Answer(Answer::json(200, &json!(all))));
+            }
+            Some(rest) => rest
+                .strip_prefix('/')
+                .and_then(percent_decoded)
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(errors::not_found)?,
+            None => return Err(errors::not_found()),
+        };
+        if self.find(ip).is_none() {
+            return Err(errors::not_found());
+        }
+        match request.method.as_str() {
+            "GET" => self.answer(ip, now).map(Outcome::Answer),
+            "POST" => {
+                let server = self.destination(ip, request)?;
+                self.switch(ip, Some(server), now)
+            }
+            "DELETE" => self.switch(ip, None, now),
+            _ => Err(errors::not_found()),
+        }
+    }
+
+    fn destination(&self, ip: IpAddr, request: &Request) -> Result<IpAddr, Answer> {
+        let field = "active_server_ip";
+        let text = form_field(&request.headers, &request.body, field)
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| errors::invalid_input(&[field], &[]))?;
+        let server: IpAddr = text
+            .parse()
+            .map_err(|_| errors::invalid_input(&[], &[field]))?;
+        match self.servers.contains(&server) && server.is_ipv4() == ip.is_ipv4() {
+            true => Ok(server),
+            false => Err(errors::new_server_not_found()),
+        }
+    }
+
+    fn switch(&mut self, ip: IpAddr, to: Option<IpAddr>, now: Instant) -> Result<Outcome, Answer> {
+        let number = self.last_switch + 1;
+        let until = now + self.switch_time;
+        let failover = self.find_mut(ip).ok_or_else(errors::not_found)?;
+        if failover.is_locked(now) {
+            return Err(errors::locked());
+        }
+        if to.is_some() && failover.active == to {
+            return Err(errors::already_routed());
+        }
+        failover.switch = Some(Switch { number, to, until });
+        self.last_switch = number;
+        Ok(Outcome::Switching(ip, number))
+    }
+
+    /// Ends the switches whose time has come; the routes that changed by it.
+    pub(super) fn settle(&mut self, now: Instant) -> Vec<Route> {
+        let mut changed = Vec::new();
+        for failover in &mut self.failovers {
+            if let Some(switch) = failover.switch.take_if(|switch| switch.until <= now) {
+                failover.active = switch.to;
+                changed.push((failover.ip, switch.to));
+            }
+        }
+        changed
+    }
+
+    /// When the next switch ends.
+    pub(super) fn next_settling(&self) -> Option<Instant> {
+        self.failovers
+            .iter()
+            .filter_map(|failover| Some(failover.switch.as_ref()?.until))
+            .min()
+    }
+
+    pub(super) fn is_switching(&self, number: u64) -> bool {
+        self.failovers
+            .iter()
+            .any(|f| f.switch.as_ref().is_some_and(|s| s.number == number))
+    }
+
+    pub(super) fn route(&self, ip: IpAddr) -> Option<IpAddr> {
+        self.find(ip)?.active
+    }
+
+    /// Routes the IP at once; a switch that was running is gone. False if there is no such IP.
+    pub(super) fn set_route(&mut self, ip: IpAddr, server: Option<IpAddr>) -> bool {
+        let Some(failover) = self.find_mut(ip) else {
+            return false;
+        };
+        failover.active = server;
+        failover.switch = None;
+        true
+    }
+
+    /// Locks the IP, as if it was being switched from elsewhere. False if there is no such IP.
+    pub(super) fn lock(&mut self, ip: IpAddr, until: Instant, processing: bool) -> bool {
+        let Some(failover) = self.find_mut(ip) else {
+            return false;
+        };
+        failover.lock = Some(Lock { until, processing });
+        true
+    }
+
+    /// The failover IP as a GET shows it.
+    pub(super) fn answer(&self, ip: IpAddr, now: Instant) -> Result<Answer, Answer> {
+        let failover = self.find(ip).ok_or_else(errors::not_found)?;
+        Ok(Answer::json(200, &self.object(failover, now)))
+    }
+
+    fn object(&self, failover: &Failover, now: Instant) -> Value {
+        let mut fields = json!({
+            "ip": failover.ip,
+            "netmask": match failover.ip {
+                IpAddr::V4(_) => "255.255.255.255",
+                IpAddr::V6(_) => "ffff:ffff:ffff:ffff::",
+            },
+            "server_ip": "78.46.1.93",
+            "server_ipv6_net": "2a01:4f8:d0a:2003::",
+            "server_number": 321,
+            "active_server_ip": failover.active,
+        });
+        if self.shows_status {
+            fields["status"] = json!(failover.status(now));
+        }
+        json!({"failover": fields})
+    }
+
+    fn find(&self, ip: IpAddr) -> Option<&Failover> {
+        self.failovers.iter().find(|failover| failover.ip == ip)
+    }
+
+    fn find_mut(&mut self, ip: IpAddr) -> Option<&mut Failover> {
+        self.failovers.iter_mut().find(|failover| failover.ip == ip)
+    }
+}
+
+impl Failover {
+    fn foreign_lock(&self, now: Instant) -> Option<&Lock> {
+        self.lock.as_ref().filter(|lock| now < lock.until)
+    }
+
+    fn is_locked(&self, now: Instant) -> bool {
+        self.switch.is_some() || self.foreign_lock(now).is_some()
+    }
+
+    fn status(&self, now: Instant) -> &'static str {
+        let processing =
+            self.switch.is_some() || self.foreign_lock(now).is_some_and(|lock| lock.processing);
+        if processing { "processing" } else { "ready" }
+    }
+}

@@ -1,0 +1,208 @@
+//! The sockets: one thread accepts, one serves each connection.
+
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::errors;
+use super::exchange::{Exchange, Next};
+use super::fault::Fault;
+use super::http::{ReadError, Reader};
+use super::record::Event;
+use super::state::Shared;
+use super::wire::{self, Ending, Wire};
+
+/// Connections served at a time; further ones are dropped.
+const MAX_CONNECTIONS: usize = 256;
+
+/// A TCP port that is ours while this lives, whether we listen on it or not.
+pub(super) struct Port {
+    /// Bound, but never listening: keeps the kernel from giving the port away meanwhile.
+    _reservation: Socket,
+    address: SocketAddr,
+    listening: Option<Listening>,
+}
+
+struct Listening {
+    listener: Arc<TcpListener>,
+    closing: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Port {
+    pub(super) fn reserve(address: SocketAddr) -> io::Result<Port> {
+        let reservation = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        reservation.set_reuse_address(true)?;
+        reservation.bind(&address.into())?;
+        let address = reservation
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::Error::other("the socket has no port"))?;
+        Ok(Port {
+            _reservation: reservation,
+            address,
+            listening: None,
+        })
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub(super) fn open(&mut self, shared: &Arc<Shared>) -> io::Result<()> {
+        if self.listening.is_some() {
+            return Ok(());
+        }
+        let listener = Arc::new(TcpListener::bind(self.address)?);
+        let closing = Arc::new(AtomicBool::new(false));
+        let thread = thread::Builder::new()
+            .name("robot-accept".to_owned())
+            .spawn({
+                let (listener, closing) = (Arc::clone(&listener), Arc::clone(&closing));
+                let shared = Arc::clone(shared);
+                move || accept(&shared, &listener, &closing)
+            })?;
+        self.listening = Some(Listening {
+            listener,
+            closing,
+            thread,
+        });
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.closing.store(true, Ordering::SeqCst);
+            // On Linux this wakes up the accept. It cannot fail on a socket that listens.
+            let _ = SockRef::from(&*listening.listener).shutdown(Shutdown::Both);
+            // An error says that the thread panicked, and has said so itself.
+            let _ = listening.thread.join();
+        }
+    }
+}
+
+fn accept(shared: &Arc<Shared>, listener: &TcpListener, closing: &AtomicBool) {
+    while !closing.load(Ordering::SeqCst) {
+        match listener.accept() {
+            Ok((stream, peer)) => admit(shared, stream, peer.ip()),
+            // The peer has gone already, or there are no descriptors left for now.
+            Err(_) if !closing.load(Ordering::SeqCst) => {
+                shared.pause(Duration::from_millis(10));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Gives a new connection a number and a thread.
+fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
+    let Ok(handle) = stream.try_clone() else {
+        return;
+    };
+    shared.change(|state| {
+        state.threads.retain(|thread| !thread.is_finished());
+        if state.stopping || state.open.len() >= MAX_CONNECTIONS {
+            return;
+        }
+        state.connections += 1;
+        let number = state.connections;
+        let fault = state.orders.strike_connection();
+        if let Some(fault) = &fault {
+            state.tell(Event::HandshakeFault {
+                connection: number,
+                fault: fault.name(),
+            });
+        }
+        state.open.insert(number, handle);
+        let connection = Connection {
+            shared: Arc::clone(shared),
+            number,
+            peer,
+        };
+        let thread = thread::Builder::new()
+            .name(format!("robot-{number}"))
+            .spawn(move || connection.run(stream, fault));
+        match thread {
+            Ok(thread) => state.threads.push(thread),
+            Err(_) => {
+                state.open.remove(&number);
+            }
+        }
+    });
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    number: usize,
+    peer: IpAddr,
+}
+
+impl Connection {
+    fn run(&self, mut stream: TcpStream, fault: Option<Fault>) {
+        // Neither fails on an open socket; if it did, a test would only be slower.
+        let _ = stream.set_nodelay(true);
+        let _ = stream.set_read_timeout(Some(self.shared.idle));
+        match fault {
+            Some(Fault::HangHandshake) => wire::read_to_end(&mut stream),
+            Some(_) => {
+                // The peer's hello, or the beginning of it.
+                let _ = io::Read::read(&mut stream, &mut [0; 4096]);
+                wire::close(&stream);
+            }
+            None => match Wire::open(stream, self.shared.tls.as_ref()) {
+                Ok(wire) => return self.converse(wire),
+                Err(error) => self.shared.look().tell(Event::HandshakeFailed {
+                    connection: self.number,
+                    reason: error.to_string(),
+                }),
+            },
+        }
+        self.forget();
+    }
+
+    fn converse(&self, mut wire: Wire) {
+        let mut reader = Reader::default();
+        let ending = loop {
+            let request = match reader.next(&mut wire) {
+                Ok(Some(request)) => request,
+                Ok(None) => break Ending::Close,
+                Err(ReadError::Io) => break Ending::Close,
+                Err(ReadError::Refused(status)) => {
+                    let answer = errors::error(status, "BAD_REQUEST", "Bad request");
+                    let answer = answer.with_header("Connection", "close");
+                    let whole = [answer.head(), answer.body].concat();
+                    break match wire.send(&whole) {
+                        Ok(()) => Ending::Close,
+                        Err(_) => Ending::Drop,
+                    };
+                }
+            };
+            let exchange = Exchange::new(&self.shared, &mut wire, &request, self.number, self.peer);
+            match exchange.run() {
+                Next::Request => {}
+                Next::End(ending) => break ending,
+            }
+        };
+        match ending {
+            // Its second handle has to go first, or there would be no reset.
+            Ending::Reset => {
+                self.forget();
+                wire.end(ending);
+            }
+            // Until the end the Robot must be able to cut it.
+            Ending::Close | Ending::Drop => {
+                wire.end(ending);
+                self.forget();
+            }
+        }
+    }
+
+    fn forget(&self) {
+        self.shared.change(|state| state.open.remove(&self.number));
+    }
+}

@@ -1,0 +1,115 @@
+//! How a Robot starts.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a [`Robot`](super::Robot) starts; the rest is changed while it runs.
+///
+/// ```
+/// # use testbed::robot::{Robot, Settings};
+/// # use std::time::Duration;
+/// let robot = Robot::start(Settings {
+///     switch_time: Duration::from_secs(3),
+///     ..Settings::default()
+/// });
+/// # assert!(robot.is_ok());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen; port 0 (the default, on 127.0.0.1) takes a free one.
+    pub address: SocketAddr,
+    /// HTTPS unless told otherwise.
+    pub scheme: Scheme,
+    /// What the server shows to its clients; a valid certificate by default.
+    pub certificate: Certificate,
+    /// The TLS versions it speaks; all by default.
+    pub tls: TlsVersions,
+    /// Where to write the certificate of the CA (PEM). Default: in a temporary directory
+    /// that everybody may read and that goes when the Robot is dropped.
+    pub ca_file: Option<PathBuf>,
+    /// The webservice user, `FOO` by default.
+    pub username: String,
+    /// The password of that user, `BAR` by default.
+    pub password: String,
+    /// The account's failover IPs, and the server each is routed to at start.
+    /// By default `4.4.4.4`, routed to `2.2.2.2`.
+    pub failovers: Vec<(IpAddr, Option<IpAddr>)>,
+    /// The account's servers, by default `1.1.1.1`, `2.2.2.2` and `3.3.3.3`. A switch to another
+    /// address answers `FAILOVER_NEW_SERVER_NOT_FOUND`.
+    pub servers: Vec<IpAddr>,
+    /// How long a switch takes; zero by default, 40 to 60 s in the real Robot. A POST answers
+    /// when the switch is done. Until then the IP is locked, and a GET finds it `processing`
+    /// and still routed to the old server.
+    pub switch_time: Duration,
+    /// Whether a failover object has a `status`, as it does by default.
+    pub shows_status: bool,
+    /// How long an address gets nothing but 401 after three failed logins; 10 minutes by default.
+    pub lockout: Duration,
+    /// POST requests within an hour before `RATE_LIMIT_EXCEEDED`: 50 by default, `None` for no
+    /// limit. DELETE requests have the same limit, counted on their own.
+    pub posts_per_hour: Option<u32>,
+    /// GET requests within an hour before `RATE_LIMIT_EXCEEDED`: 100 by default, `None` for no
+    /// limit.
+    pub gets_per_hour: Option<u32>,
+    /// How long a connection may stay idle between two requests, or in the middle of one,
+    /// before the server closes it; 60 s by default.
+    pub idle: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let server = |n| IpAddr::from(Ipv4Addr::new(n, n, n, n));
+        Settings {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            scheme: Scheme::Https,
+            certificate: Certificate::Valid,
+            tls: TlsVersions::Any,
+            ca_file: None,
+            username: "FOO".to_owned(),
+            password: "BAR".to_owned(),
+            failovers: vec![(server(4), Some(server(2)))],
+            servers: vec![server(1), server(2), server(3)],
+            switch_time: Duration::ZERO,
+            shows_status: true,
+            lockout: Duration::from_secs(600),
+            posts_per_hour: Some(50),
+            gets_per_hour: Some(100),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The protocol of the webservice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// With TLS.
+    Https,
+    /// Without.
+    Http,
+}
+
+/// What the server shows to its clients. All but [`UnknownCa`](Certificate::UnknownCa) are signed
+/// by the CA of [`Robot::ca_file`](super::Robot::ca_file).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certificate {
+    /// In order, for `localhost`, `127.0.0.1` and `::1`.
+    Valid,
+    /// For the same names, but only until 2020.
+    Expired,
+    /// For `other.example`.
+    WrongName,
+    /// For the same names as a valid one, but signed by another CA.
+    UnknownCa,
+}
+
+/// Which versions of TLS the server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersions {
+    /// 1.2 and 1.3.
+    Any,
+    /// Only 1.2.
+    Only12,
+    /// Only 1.3.
+    Only13,
+}

@@ -1,0 +1,92 @@
+//! The server's TLS: a CA made at start, and a certificate from it.
+
+use std::io;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::version::{TLS12, TLS13};
+
+use super::settings::{Certificate, TlsVersions};
+
+/// A server's TLS configuration, and the CA that its clients are told to trust.
+pub(super) struct Identity {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) ca_pem: String,
+}
+
+struct Authority {
+    certificate: rcgen::Certificate,
+    key: KeyPair,
+}
+
+impl Identity {
+    pub(super) fn new(kind: Certificate, versions: TlsVersions) -> io::Result<Identity> {
+        let trusted = authority("Robot of our own, CA").map_err(io::Error::other)?;
+        let signer = match kind {
+            Certificate::Valid | Certificate::Expired | Certificate::WrongName => None,
+            Certificate::UnknownCa => {
+                Some(authority("A CA nobody knows").map_err(io::Error::other)?)
+            }
+        };
+        let (certificate, key) =
+            leaf(kind, signer.as_ref().unwrap_or(&trusted)).map_err(io::Error::other)?;
+        let versions: &[&'static rustls::SupportedProtocolVersion] = match versions {
+            TlsVersions::Any => &[&TLS13, &TLS12],
+            TlsVersions::Only12 => &[&TLS12],
+            TlsVersions::Only13 => &[&TLS13],
+        };
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .map_err(io::Error::other)?;
+        Ok(Identity {
+            config: Arc::new(config),
+            ca_pem: trusted.certificate.pem(),
+        })
+    }
+}
+
+fn authority(name: &str) -> Result<Authority, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = date_time_ymd(2019, 1, 1);
+    params.not_after = date_time_ymd(2099, 1, 1);
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok(Authority { certificate, key })
+}
+
+fn leaf(
+    kind: Certificate,
+    signer: &Authority,
+) -> Result<(rcgen::Certificate, KeyPair), rcgen::Error> {
+    let (names, last_year): (&[&str], i32) = match kind {
+        Certificate::Valid | Certificate::UnknownCa => (&["localhost", "127.0.0.1", "::1"], 2099),
+        Certificate::Expired => (&["localhost", "127.0.0.1", "::1"], 2020),
+        Certificate::WrongName => (&["other.example"], 2099),
+    };
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names)?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Robot of our own");
+    params.not_before = date_time_ymd(2019, 1, 1);
+    params.not_after = date_time_ymd(last_year, 1, 1);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &signer.certificate, &signer.key)?;
+    Ok((certificate, key))
+}

@@ -1,0 +1,44 @@
+//! The plugin in a real uWSGI, against a Robot webservice of our own.
+//!
+//! Every test runs once for each uWSGI there is. `UWSGI_BINARIES`, a list of `label=path`
+//! separated by `:`, says which must be there; without it, the one that `make test` builds is
+//! used if it is there, and otherwise nothing here runs, which is said loudly. The plugin is
+//! `HETZNER_PLUGIN`, or else the one that cargo has just built.
+
+mod context;
+mod rows;
+
+use std::process::ExitCode;
+
+use context::Context;
+use libtest_mimic::{Arguments, Trial};
+
+/// A test: its name, and what it does with a uWSGI.
+type Test = (&'static str, fn(&Context));
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // The tests wait far more than they work.
+    arguments.test_threads.get_or_insert(16);
+    let contexts = Context::all();
+    let mut trials = Vec::new();
+    for context in &contexts {
+        for (name, test) in rows::TESTS {
+            trials.push(trial(context, name, *test));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    context::say_what_did_not_run(&contexts);
+    conclusion.exit_code()
+}
+
+fn trial(context: &Context, name: &str, test: fn(&Context)) -> Trial {
+    let full_name = format!("uwsgi_{}::{name}", context.label);
+    let is_there = context.is_there();
+    let context = context.clone();
+    Trial::test(full_name, move || {
+        test(&context);
+        Ok(())
+    })
+    .with_ignored_flag(!is_there && !context::is_required())
+}
