@@ -22,7 +22,7 @@
 #error "uwsgi-hetzner supports 64 bit systems only (LP64)."
 #endif
 
-/* The fields of 2.0.1. Those whose types the plugin does not care about are all function pointers. */
+/* As of 2.0.1. A hook that the plugin does not have is void (*)(void) here, whatever its true arguments. */
 struct hz_uwsgi_plugin {
 	const char *name;
 	const char *alias;

@@ -1,15 +1,15 @@
 //! A uWSGI plugin that routes a Hetzner failover IP to the node that became Lord of its legion.
 //!
-//! There is one way through it. uWSGI calls [`plugin`], the front door, where panics stop and
-//! pointers become types. At boot it has [`boot`] check every hook. When this node becomes
-//! Lord, the hook's argument is split by [`keyval`] and made a validated order by [`config`];
-//! [`heartbeat`] keeps the node alive in its legion while, on a thread of its own, [`takeover`]
-//! follows the procedure, asking [`robot`], the webservice, whose answers it alone interprets.
-//! A number goes back. Besides, [`suspension`] has a node that failed come back, [`openssl`]
-//! lets old ciphers work, [`secret`] holds the password, [`text`] makes foreign text fit for a
-//! log, and [`uwsgi`] is uWSGI, as C has it and as the rest sees it.
+//! There is one way through it. uWSGI calls `plugin`, the front door, where panics stop and
+//! pointers become types. At boot it has `boot` check every hook. When this node becomes
+//! Lord, the hook's argument is split by `keyval` and made a validated order by `config`;
+//! `heartbeat` keeps the node alive in its legion while, on a thread of its own, `takeover`
+//! follows the procedure, asking `robot`, the webservice, whose answers it alone interprets.
+//! A number goes back. Besides, `suspension` has a node that failed come back, `openssl`
+//! lets old ciphers work, `secret` holds the password, `text` makes foreign text fit for a
+//! log, and `uwsgi` is uWSGI, as C has it and as the rest sees it.
 //!
-//! `unsafe` is confined to [`uwsgi`], [`plugin`] and [`openssl`].
+//! `unsafe` is confined to `uwsgi`, `plugin` and `openssl`.
 #![deny(unsafe_code)]
 
 mod boot;

@@ -11,16 +11,16 @@ use crate::uwsgi::Legion;
 
 /// A legion, as its suspension needs it.
 pub trait Suspendable {
-    fn is_suspended(self) -> bool;
-    fn revive(self) -> bool;
+    fn is_suspended(&self) -> bool;
+    fn revive(&self) -> bool;
 }
 
 impl Suspendable for Legion {
-    fn is_suspended(self) -> bool {
+    fn is_suspended(&self) -> bool {
         Legion::is_suspended(self)
     }
 
-    fn revive(self) -> bool {
+    fn revive(&self) -> bool {
         Legion::revive(self)
     }
 }
@@ -49,11 +49,11 @@ mod tests {
     }
 
     impl Suspendable for &Fake {
-        fn is_suspended(self) -> bool {
+        fn is_suspended(&self) -> bool {
             self.suspended
         }
 
-        fn revive(self) -> bool {
+        fn revive(&self) -> bool {
             self.dead.replace(false)
         }
     }

@@ -35,11 +35,13 @@ check_rust() {
 
 # --- Debian packages --------------------------------------------------------------------------
 
+read -ra compiler <<<"${CC:-gcc}"
+
 # The Debian packages that are missing, one a line.
 missing_packages() {
-    have "${CC:-gcc}" && have cc || echo gcc
-    have "${CC:-gcc}" && compiles '#include <stdlib.h>' || echo libc6-dev
-    have "${CC:-gcc}" && compiles '#include <openssl/ssl.h>' || echo libssl-dev
+    have "${compiler[0]}" && have cc || echo gcc
+    compiles '#include <stdlib.h>' || echo libc6-dev
+    compiles '#include <openssl/ssl.h>' || echo libssl-dev
     if ! have python3; then
         printf '%s\n' python3 python3-pip
     elif [ -n "$need_pip" ]; then
@@ -47,7 +49,7 @@ missing_packages() {
     fi
 }
 
-compiles() { printf '%s\n' "$1" | "${CC:-gcc}" -E -xc -o /dev/null - 2>/dev/null; }
+compiles() { "${compiler[@]}" -E -xc -o /dev/null - <<<"$1" 2>/dev/null; }
 
 # A Python that has pip: the first one of the PATH, or else the system's.
 pip_python() {
@@ -82,14 +84,14 @@ apt_install() {
 
 install_tools() {
     local missing
-    missing=$(missing_packages | tr '\n' ' ')
-    [ -n "$missing" ] || return 0
-    have apt-get || die "these Debian packages are missing, install what your system calls them: $missing"
-    can_be_root || die "packages are missing; as root, run: apt-get install --no-install-recommends $missing"
-    # shellcheck disable=SC2086 # a list of words
-    apt_install $missing
-    missing=$(missing_packages | tr '\n' ' ')
-    [ -z "$missing" ] || die "still missing after their installation: $missing"
+    mapfile -t missing < <(missing_packages)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ -z "${CC:-}" ] || have "${compiler[0]}" || die "CC is '$CC', which was not found"
+    have apt-get || die "missing, install what your system calls these Debian packages: ${missing[*]}"
+    can_be_root || die "packages are missing; as root, run: apt-get install --no-install-recommends ${missing[*]}"
+    apt_install "${missing[@]}"
+    mapfile -t missing < <(missing_packages)
+    [ ${#missing[@]} -eq 0 ] || die "still missing after their installation: ${missing[*]}"
 }
 
 install_distribution_uwsgi() {

@@ -23,7 +23,7 @@ pub fn username(value: &[u8]) -> Result<Vec<u8>, Reason> {
 /// An IPv4 address, or the network address of an IPv6 subnet: the webservice routes IPv6
 /// by /64 networks, and names servers by theirs.
 pub fn subnet(value: &[u8]) -> Result<IpAddr, Reason> {
-    let address: IpAddr = str::from_utf8(value)
+    let address: IpAddr = std::str::from_utf8(value)
         .ok()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| match value.contains(&b'/') {
@@ -37,7 +37,7 @@ pub fn subnet(value: &[u8]) -> Result<IpAddr, Reason> {
 }
 
 pub fn seconds(value: &[u8], least: u64, most: u64) -> Result<Duration, Reason> {
-    str::from_utf8(value)
+    std::str::from_utf8(value)
         .ok()
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|text| text.parse().ok())

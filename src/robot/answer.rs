@@ -151,7 +151,7 @@ impl Reader<'_> {
     fn status(&self, answer: &Answer) -> Problem {
         Problem::Status {
             status: answer.status,
-            said: self.said(&self.error(answer)),
+            said: Box::new(self.said(&self.error(answer))),
         }
     }
 
@@ -161,7 +161,7 @@ impl Reader<'_> {
             answer.status == 429 || answer.status == 403 && error.code == "RATE_LIMIT_EXCEEDED";
         limited.then(|| Problem::RateLimit {
             status: answer.status,
-            said: self.said(&error),
+            said: Box::new(self.said(&error)),
             max_request: self.shown(&error.max_request).unwrap_or("some".into()),
             interval: self.shown(&error.interval).unwrap_or("some".into()),
         })

@@ -13,14 +13,14 @@ pub enum Problem {
     )]
     Login,
     #[error("the webservice answered {status}{said}{}", hint(.status, .said))]
-    Status { status: u16, said: Said },
+    Status { status: u16, said: Box<Said> },
     #[error(
         "the webservice's rate limit is reached ({status}{said}: {max_request} requests in \
          {interval} s): wait until it is over"
     )]
     RateLimit {
         status: u16,
-        said: Said,
+        said: Box<Said>,
         max_request: String,
         interval: String,
     },

@@ -155,14 +155,14 @@ impl Legion {
     }
 
     /// Whether the node stays away from this legion for now, after a failed hook.
-    pub fn is_suspended(self) -> bool {
+    pub fn is_suspended(&self) -> bool {
         // SAFETY: an aligned word in shared memory, written by the legion's thread.
         let until = unsafe { (&raw const (*self.0.as_ptr()).suspended_til).read_volatile() };
         until > now()
     }
 
     /// Has the node announce itself as living again, if it did as dead; `true` if it did.
-    pub fn revive(self) -> bool {
+    pub fn revive(&self) -> bool {
         // SAFETY: an aligned word in shared memory.
         unsafe {
             let dead = &raw mut (*self.0.as_ptr()).dead;

@@ -38,6 +38,12 @@ impl Context {
             .collect()
     }
 
+    /// Whether it was built for the tests.
+    pub fn is_our_own(&self) -> bool {
+        self.uwsgi
+            .starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
+    }
+
     pub fn is_there(&self) -> bool {
         self.uwsgi.is_file()
     }

@@ -5,6 +5,8 @@
 //! used if it is there, and otherwise nothing here runs, which is said loudly. The plugin is
 //! `HETZNER_PLUGIN`, or else the one that cargo has just built.
 
+mod boot;
+mod build;
 mod context;
 mod rows;
 
@@ -23,8 +25,13 @@ fn main() -> ExitCode {
     let contexts = Context::all();
     let mut trials = Vec::new();
     for context in &contexts {
-        for (name, test) in rows::TESTS {
-            trials.push(trial(context, name, *test));
+        for (name, test) in [rows::TESTS, boot::TESTS].concat() {
+            trials.push(trial(context, name, test));
+        }
+        if context.is_our_own() {
+            for (name, test) in build::TESTS {
+                trials.push(trial(context, name, *test));
+            }
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

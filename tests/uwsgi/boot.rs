@@ -1,0 +1,340 @@
+//! What is said at boot, and where the configuration may come from.
+
+use testbed::robot::Robot;
+use testbed::uwsgi::{Legion, Node, NodeConfig, PATIENCE};
+
+use crate::Test;
+use crate::context::{Context, action, action_to, ip, lone_node, robot, robot_with, wait};
+
+pub const TESTS: &[Test] = &[
+    ("boot_says_the_version", says_the_version),
+    (
+        "boot_names_all_mistakes_at_once_and_exits_with_1",
+        all_mistakes,
+    ),
+    ("boot_checks_every_hook_of_every_legion", every_hook),
+    ("boot_never_shows_a_password", no_password),
+    ("boot_refuses_an_unknown_action_of_ours", unknown_action),
+    (
+        "boot_refuses_a_password_file_that_everybody_may_read",
+        public_password_file,
+    ),
+    ("boot_refuses_missing_files", missing_files),
+    ("boot_warns_of_a_low_tolerance", low_tolerance),
+    ("boot_warns_of_http", http_warning),
+    (
+        "boot_is_silent_about_a_good_configuration",
+        good_configuration,
+    ),
+    ("boot_without_a_legion_is_fine", no_legion),
+    ("config_from_the_command_line", command_line),
+    ("config_from_the_environment", environment),
+    ("config_of_a_multicast_legion", multicast),
+    ("config_with_escapes", escapes),
+    ("config_with_a_password_file", password_file),
+    ("the_mission_s_ini_works", mission),
+];
+
+/// A node that does not come up, and its log.
+fn refused(context: &Context, config: &NodeConfig) -> Node {
+    let mut node = context.start(config);
+    let status = node.wait(PATIENCE).unwrap_or_else(|| {
+        panic!("uWSGI did not exit:\n{}", node.log().text());
+    });
+    assert!(node.log().wait_for_end(PATIENCE));
+    assert_eq!(status.code(), Some(1), "{}", node.log().text());
+    node
+}
+
+fn errors(node: &Node) -> Vec<String> {
+    let lines = node.log().lines();
+    let errors = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("[hetzner] ERROR "));
+    errors.map(String::from).collect()
+}
+
+fn says_the_version(context: &Context) {
+    let node = context.start(&NodeConfig::new());
+    let version = concat!("[hetzner] uwsgi-hetzner ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(wait(&node, "[hetzner] uwsgi-hetzner", PATIENCE), version);
+}
+
+fn all_mistakes(context: &Context) {
+    let action = "hetzner-failoverip:username=,ip=4.4.4,active_ip=2a01:4f8::1,timeout=0,foo=1,url";
+    let node = refused(context, &lone_node(action));
+    let place = "legion \"failover\", legion-lord: hetzner-failoverip: ";
+    let expected = [
+        "foo: unknown key; known are username, ",
+        "url: has no value: write it as key=value",
+        "username: is empty: ",
+        "password: is required: write password=... or password_file=/path/to/file",
+        "ip: `4.4.4` is not an IP address",
+        "active_ip: `2a01:4f8::1` is not the network address of an IPv6 subnet",
+        "timeout: `0` is not a whole number of seconds from 1 to 3600",
+    ];
+    let errors = errors(&node);
+    assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+    for (error, expected) in errors.iter().zip(expected) {
+        assert!(error.starts_with(&format!("{place}{expected}")), "{error}");
+    }
+}
+
+fn every_hook(context: &Context) {
+    let (one, two) = (
+        Legion::of(1),
+        Legion {
+            name: "second".into(),
+            ..Legion::of(1)
+        },
+    );
+    let mut config = NodeConfig::new().line(one.member(0)).line(two.member(0));
+    let events = [
+        "setup",
+        "join",
+        "lord",
+        "unlord",
+        "death",
+        "node-joined",
+        "node-left",
+    ];
+    for (index, event) in events.iter().enumerate() {
+        let legion = ["failover", "second"][index % 2];
+        config = config.line(format!(
+            "legion-{event} = {legion} hetzner-failoverip:ip={event}"
+        ));
+        config = config.line(format!("legion-{event} = {legion} log:hello"));
+    }
+    let errors = errors(&refused(context, &config)).join("\n");
+    for (index, event) in events.iter().enumerate() {
+        let legion = ["failover", "second"][index % 2];
+        let line = format!(
+            "legion \"{legion}\", legion-{event}: hetzner-failoverip: ip: `{event}` is not an IP"
+        );
+        assert!(errors.contains(&line), "{line}\n{errors}");
+    }
+}
+
+fn no_password(context: &Context) {
+    let action = "hetzner-failoverip:username=FOO,password=s3cret,half,other=half,ip=x,active_ip=y";
+    let node = refused(context, &lone_node(action));
+    let text = errors(&node).join("\n");
+    assert!(!text.contains("s3cret") && !text.contains("half"), "{text}");
+    assert_eq!(text.matches("may be a piece of it").count(), 2, "{text}");
+}
+
+fn unknown_action(context: &Context) {
+    let node = refused(context, &lone_node("hetzner-failover:ip=4.4.4.4"));
+    let expected = "legion \"failover\", legion-lord: hetzner-failover: unknown action; there is \
+                    hetzner-failoverip";
+    assert_eq!(errors(&node), [expected]);
+}
+
+/// A password file with this mode, and the directory that holds it.
+fn secret_file(mode: u32) -> (tempfile::TempDir, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("password");
+    std::fs::write(&path, "BAR\n").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    let path = path.display().to_string();
+    (directory, path)
+}
+
+fn public_password_file(context: &Context) {
+    let (_directory, path) = secret_file(0o604);
+    let action = format!(
+        "hetzner-failoverip:username=FOO,password_file={path},ip=4.4.4.4,active_ip=1.1.1.1"
+    );
+    let errors = errors(&refused(context, &lone_node(&action)));
+    let expected = format!("may be read by everybody (mode 604): run `chmod o-rwx {path}`");
+    assert!(errors[0].ends_with(&expected), "{errors:?}");
+}
+
+fn missing_files(context: &Context) {
+    let action = "hetzner-failoverip:username=FOO,password_file=/nonexistent/p,\
+                  ca_file=/nonexistent/ca,ip=4.4.4.4,active_ip=1.1.1.1";
+    let errors = errors(&refused(context, &lone_node(action))).join("\n");
+    for file in [
+        "password_file: /nonexistent/p cannot be read: No such file",
+        "ca_file: /nonexistent/ca cannot be read: No such file",
+    ] {
+        assert!(errors.contains(file), "{errors}");
+    }
+}
+
+fn low_tolerance(context: &Context) {
+    let robot = robot();
+    let config = NodeConfig::new()
+        .line(Legion::of(1).member(0))
+        .line(format!("legion-lord = failover {}", action(&robot, "")))
+        .line("legion-freq = 5\nlegion-tolerance = 5");
+    let node = context.start(&config);
+    wait(
+        &node,
+        "[hetzner] WARNING legion-tolerance (5 s) is not above legion-freq (5 s)",
+        PATIENCE,
+    );
+}
+
+fn http_warning(context: &Context) {
+    let robot = robot();
+    let action = action(&robot, "url=http://robot.invalid/x");
+    let node = context.start(&lone_node(&action));
+    wait(
+        &node,
+        "url is http://, so the password crosses the network to robot.invalid",
+        PATIENCE,
+    );
+}
+
+fn good_configuration(context: &Context) {
+    let robot = robot();
+    let takeover = context.take_over(&action(&robot, ""));
+    let lines = takeover.node.log().lines();
+    let ours: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.starts_with("[hetzner]"))
+        .collect();
+    assert_eq!(ours.len(), 1, "{ours:?}");
+}
+
+fn no_legion(context: &Context) {
+    let node = context.start(&NodeConfig::new());
+    wait(&node, "spawned uWSGI worker 1", PATIENCE);
+    assert!(!node.log().contains("[hetzner] ERROR"));
+}
+
+/// The node's configuration, in the order of its lines, as options.
+fn options(config: &NodeConfig) -> Vec<(String, String)> {
+    let ini = config.ini();
+    let lines = ini.lines().filter_map(|line| line.split_once(" = "));
+    lines
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
+}
+
+fn start_without_ini(
+    context: &Context,
+    robot: &Robot,
+    adapt: impl FnOnce(&mut std::process::Command, &[(String, String)]),
+) {
+    let options = options(&lone_node(&action(robot, "")));
+    let launch = context.launch();
+    let plugins = launch.plugins_dir.clone().unwrap();
+    let mut launch = launch;
+    launch.plugins_dir = None;
+    let node = Node::start_with(&launch, "[uwsgi]\n", |command| {
+        let plugins_dir = ("plugins-dir".into(), plugins.display().to_string());
+        adapt(command, &[vec![plugins_dir], options].concat());
+    });
+    wait(&node.unwrap(), "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+}
+
+fn command_line(context: &Context) {
+    start_without_ini(context, &robot(), |command, options| {
+        for (key, value) in options {
+            match value.as_str() {
+                "true" => command.arg(format!("--{key}")),
+                _ => command.arg(format!("--{key}={value}")),
+            };
+        }
+    });
+}
+
+/// uWSGI reads its environment in its order, which is the alphabet's here: the plugin comes
+/// after the legion, and before the directory it would be looked for in.
+fn environment(context: &Context) {
+    start_without_ini(context, &robot(), |command, options| {
+        let directory = options.iter().find(|(key, _)| key == "plugins-dir");
+        let plugin = format!("{}/hetzner_plugin.so", directory.expect("it is there").1);
+        for (key, value) in options {
+            let value = if key == "plugin" { &plugin } else { value };
+            let key = key.replace('-', "_").to_uppercase();
+            command.env(format!("UWSGI_{key}"), value);
+        }
+    });
+}
+
+fn multicast(context: &Context) {
+    let robot = robot();
+    let port = testbed::uwsgi::free_udp_port();
+    let config = NodeConfig::new()
+        .line(format!(
+            "legion-mcast = failover 225.1.1.1:{port} 99 aes-256-cbc:secret1"
+        ))
+        .line("legion-lord = failover hetzner-failoverip:ip=x")
+        .line(
+            Legion {
+                name: "second".into(),
+                ..Legion::of(1)
+            }
+            .member(0),
+        )
+        .line(format!("legion-lord = second {}", action(&robot, "oops=1")));
+    let errors = errors(&refused(context, &config)).join("\n");
+    assert!(
+        errors.contains("legion \"failover\", legion-lord: "),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("legion \"second\", legion-lord: hetzner-failoverip: oops: "),
+        "{errors}"
+    );
+}
+
+fn escapes(context: &Context) {
+    let robot = robot_with(|settings| settings.password = r"a,b=c\d e".into());
+    let action = action(&robot, r"password=a\,b=c\\d e");
+    context.take_over(&action).is_routed("1 request");
+}
+
+fn password_file(context: &Context) {
+    let (_directory, path) = secret_file(0o600);
+    let robot = robot();
+    let action = action(&robot, "").replace("password=BAR", &format!("password_file={path}"));
+    context.take_over(&action).is_routed("1 request");
+    // It may have changed since boot.
+    let robot = robot_with(|settings| settings.password = "rotated".into());
+    robot.refuse_connections();
+    let action =
+        action_to(&robot, "1.1.1.1", "").replace("password=BAR", &format!("password_file={path}"));
+    let mut config = lone_node(&action);
+    config = config.line("legion-setup = failover log:ready");
+    std::fs::write(&path, "BAR").unwrap();
+    let node = context.start(&config);
+    wait(&node, "[uwsgi-legion] (phase: setup", PATIENCE);
+    std::fs::write(&path, "rotated\n").unwrap();
+    robot.accept_connections().unwrap();
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("1.1.1.1")));
+}
+
+/// The example of the documentation, but for what cannot be had on loopback: the nodes'
+/// addresses, and a webservice of our own. A legion of one does not wait for its peers.
+fn mission(context: &Context) {
+    let robot = robot();
+    let ports: Vec<u16> = (0..3).map(|_| testbed::uwsgi::free_udp_port()).collect();
+    let ini = format!(
+        "[uwsgi]
+plugin = hetzner
+
+legion = failover 127.0.0.1:{} 9999 aes-256-cbc:secret1
+legion-node = failover 127.0.0.1:{}
+legion-node = failover 127.0.0.1:{}
+legion-lord = failover hetzner-failoverip:username=FOO,password=BAR,ip=4.4.4.4,active_ip=1.1.1.1,url={},ca_file={}
+legion-death-on-lord-error = 300
+legion-tolerance = 60
+master = true
+",
+        ports[0],
+        ports[1],
+        ports[2],
+        robot.url(ip("4.4.4.4")),
+        robot.ca_file().display()
+    );
+    let node = Node::start(&context.launch(), &ini).unwrap();
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    wait(&node, "i am now the Lord of the Legion failover", PATIENCE);
+    assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("1.1.1.1")));
+}

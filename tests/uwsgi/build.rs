@@ -1,0 +1,219 @@
+//! `uwsgi --build-plugin`, and the ABI that it asserts.
+//!
+//! Against the uWSGI that was built for the tests alone: a distribution's wants more headers.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use testbed::uwsgi::{Launch, Node, PATIENCE};
+
+use crate::Test;
+use crate::context::{Context, action, lone_node, plugin, robot, wait};
+
+pub const TESTS: &[Test] = &[
+    ("build_exports_one_symbol", exports_one_symbol),
+    ("build_from_another_directory", from_another_directory),
+    ("build_under_another_name", under_another_name),
+    ("build_without_cargo_says_so", without_cargo),
+    ("build_that_fails_says_so", failed_compile),
+    ("build_for_another_abi_says_so", other_abi),
+    ("abi_is_that_of_every_version", every_version),
+];
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn build(context: &Context, directory: &Path, what: &str) -> Command {
+    let mut command = Command::new(&context.uwsgi);
+    command
+        .args(["--build-plugin", what])
+        .current_dir(directory)
+        .env("PYTHON", "python3")
+        .env("CARGO_TARGET_DIR", Path::new(ROOT).join("target"));
+    command
+}
+
+fn text(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]]
+        .map(String::from_utf8_lossy)
+        .concat()
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) {
+    let output = command.output().expect("uWSGI runs");
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+/// The output of a build that fails.
+#[track_caller]
+fn fails(command: &mut Command) -> String {
+    let output = command.output().expect("uWSGI runs");
+    let text = text(&output);
+    assert!(!output.status.success(), "{text}");
+    text
+}
+
+fn exports(plugin: &Path) -> Vec<String> {
+    let output = Command::new("nm")
+        .args(["-D", "--defined-only"])
+        .arg(plugin)
+        .output();
+    let output = String::from_utf8(output.expect("nm runs").stdout).expect("nm writes ASCII");
+    let symbols = output
+        .lines()
+        .filter_map(|line| line.split_whitespace().last());
+    symbols.map(String::from).collect()
+}
+
+fn exports_one_symbol(_: &Context) {
+    assert_eq!(exports(&plugin()), ["hetzner_plugin"]);
+}
+
+/// Loads what was built, and has it take over.
+fn works(context: &Context, plugins_dir: &Path, name: &str) {
+    let robot = robot();
+    let launch = Launch {
+        uwsgi: context.uwsgi.clone(),
+        plugins_dir: Some(plugins_dir.into()),
+    };
+    let ini = lone_node(&action(&robot, "")).ini();
+    let ini = ini.replace("plugin = hetzner", &format!("plugin = {name}"));
+    let node = Node::start(&launch, &ini).expect("uWSGI starts");
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+}
+
+fn from_another_directory(context: &Context) {
+    let directory = tempfile::tempdir().unwrap();
+    succeeds(&mut build(context, directory.path(), &format!("{ROOT}/")));
+    let plugin = directory.path().join("hetzner_plugin.so");
+    assert_eq!(exports(&plugin), ["hetzner_plugin"]);
+    works(context, directory.path(), "hetzner");
+}
+
+fn under_another_name(context: &Context) {
+    // uWSGI splits at the first blank, so the directory is named by a link without one.
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(ROOT, directory.path().join("source")).unwrap();
+    succeeds(&mut build(context, directory.path(), "source othername"));
+    let plugin = directory.path().join("othername_plugin.so");
+    assert_eq!(exports(&plugin), ["othername_plugin"]);
+    works(context, directory.path(), "othername");
+}
+
+/// A plugin directory as ours, but for a crate with nothing in it but this.
+fn small_crate(lib: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::create_dir_all(path.join("src")).unwrap();
+    std::fs::create_dir_all(path.join("include")).unwrap();
+    for file in [
+        "uwsgiplugin.py",
+        "include/abi_check.c",
+        "include/uwsgi_abi.h",
+    ] {
+        std::fs::copy(Path::new(ROOT).join(file), path.join(file)).unwrap();
+    }
+    let package = "name = \"uwsgi-hetzner\"\nversion = \"0.0.0\"\n";
+    let manifest = format!(
+        "[package]\n{package}edition = \"2024\"\n[lib]\nname = \"hetzner_plugin\"\n[workspace]\n"
+    );
+    std::fs::write(path.join("Cargo.toml"), manifest).unwrap();
+    std::fs::write(
+        path.join("Cargo.lock"),
+        format!("version = 4\n[[package]]\n{package}"),
+    )
+    .unwrap();
+    std::fs::write(path.join("src/lib.rs"), lib).unwrap();
+    directory
+}
+
+fn without_cargo(context: &Context) {
+    let directory = small_crate("");
+    let python = Command::new("python3")
+        .args(["-c", "import sys; print(sys.executable)"])
+        .output()
+        .expect("python3 runs");
+    let python = String::from_utf8(python.stdout).unwrap();
+    let mut command = build(context, directory.path(), ".");
+    command
+        .env("PYTHON", python.trim())
+        .env("PATH", "/nonexistent")
+        .env("HOME", "/nonexistent")
+        .env_remove("CARGO");
+    let output = fails(&mut command);
+    assert!(
+        output.contains("it is written in Rust, and cargo was not found"),
+        "{output}"
+    );
+}
+
+fn failed_compile(context: &Context) {
+    let directory = small_crate("compile_error!(\"on purpose\");");
+    let mut command = build(context, directory.path(), ".");
+    command.env("CARGO_TARGET_DIR", directory.path().join("target"));
+    let output = fails(&mut command);
+    assert!(
+        output.contains("cargo could not build the library"),
+        "{output}"
+    );
+    assert!(!directory.path().join("hetzner_plugin.so").exists());
+}
+
+fn other_abi(context: &Context) {
+    let directory = small_crate("#[unsafe(no_mangle)] pub static hetzner_plugin: u8 = 0;");
+    let header = directory.path().join("include/uwsgi_abi.h");
+    let table = std::fs::read_to_string(&header).unwrap();
+    let other = table.replace(
+        "(uwsgi_legion, dead, 100, 4)",
+        "(uwsgi_legion, dead, 104, 4)",
+    );
+    assert_ne!(table, other);
+    std::fs::write(&header, other).unwrap();
+    let mut command = build(context, directory.path(), ".");
+    command.env("CARGO_TARGET_DIR", directory.path().join("target"));
+    let output = fails(&mut command);
+    assert!(
+        output.contains("offset of uwsgi_legion.dead differs in this uWSGI"),
+        "{output}"
+    );
+}
+
+/// Compiles the assertions against the header of every version that there is one of.
+fn every_version(context: &Context) {
+    let flags = Command::new(&context.uwsgi).arg("--cflags").output();
+    let flags = String::from_utf8(flags.expect("uWSGI runs").stdout).unwrap();
+    let versions = versions();
+    assert!(versions.len() >= 8, "{versions:?}");
+    for version in versions {
+        let directory = Path::new(ROOT).join("target/uwsgi").join(&version);
+        assert!(
+            directory.join("uwsgi.h").is_file(),
+            "there is no uwsgi.h of {version}: run `make test`"
+        );
+        let object = tempfile::NamedTempFile::new().unwrap();
+        // The flags are written for a shell.
+        let output = Command::new("sh")
+            .arg("-c")
+            .arg(format!(
+                "cc {} -Werror -I'{}' -I'{ROOT}/include' -c '{ROOT}/include/abi_check.c' -o '{}'",
+                flags.trim(),
+                directory.display(),
+                object.path().display()
+            ))
+            .output()
+            .expect("the shell runs");
+        assert!(output.status.success(), "{version}: {}", text(&output));
+    }
+}
+
+fn versions() -> Vec<String> {
+    let file = PathBuf::from(ROOT).join("tests/uwsgi-versions.txt");
+    let text = std::fs::read_to_string(file).expect("the versions are listed");
+    let words = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    words
+        .filter(|word| !word.starts_with('#'))
+        .map(String::from)
+        .collect()
+}
