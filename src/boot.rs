@@ -5,9 +5,10 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::config::Order;
-use crate::plugin::ACTION;
 use crate::uwsgi::{self, Hook, Legion};
 
+/// The legion action's name.
+pub const ACTION: &CStr = c"hetzner-failoverip";
 /// What every action of this plugin begins with.
 const OURS: &str = "hetzner-";
 

@@ -2,7 +2,7 @@
 //!
 //! There is one way through it. uWSGI calls `plugin`, the front door, where panics stop and
 //! pointers become types. At boot it has `boot` check every hook. When this node becomes
-//! Lord, the hook's argument is split by `keyval` and made a validated order by `config`;
+//! Lord, `action` has the hook's argument split by `keyval` and made a validated order by `config`;
 //! `heartbeat` keeps the node alive in its legion while, on a thread of its own, `takeover`
 //! follows the procedure, asking `robot`, the webservice, whose answers it alone interprets.
 //! A number goes back. Besides, `suspension` has a node that failed come back, `openssl`
@@ -12,6 +12,7 @@
 //! `unsafe` is confined to `uwsgi`, `plugin` and `openssl`.
 #![deny(unsafe_code)]
 
+mod action;
 mod boot;
 mod config;
 mod heartbeat;

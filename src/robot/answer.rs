@@ -1,5 +1,8 @@
 //! What a status and a body mean: the table of a takeover's answers.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use serde::Deserialize;

@@ -1,0 +1,177 @@
+//! The legion action `hetzner-failoverip`: an order, its takeover, and what is said of it.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use crate::boot;
+use crate::config::Order;
+use crate::heartbeat::{self, Beat, Lost};
+use crate::robot::{Client, SetupError};
+use crate::takeover::{self, Bounds, Clock, Outcome, Report, Seconds};
+use crate::uwsgi::{self, Legion, log};
+
+/// What every log line of a takeover begins with.
+const NAME: &str = "hetzner-failoverip";
+
+/// A takeover ends by itself at its deadline; only a bug lets it run on for this long.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Routes the failover IP as the argument orders, and blocks until that has succeeded
+/// (`true`) or failed. Everything there is to say is logged.
+pub fn failoverip(legion: Legion, argument: &[u8]) -> bool {
+    match Order::parse(argument) {
+        Ok(order) => take_over(legion, order),
+        Err(mistakes) => {
+            for mistake in mistakes {
+                log!(NAME, "ERROR {mistake}");
+            }
+            false
+        }
+    }
+}
+
+fn take_over(legion: Legion, order: Order) -> bool {
+    let what = What::of(&order);
+    log!(NAME, "{} -> {}", what.ip, what.server);
+    let mut beat = LegionBeat::new(legion, &order);
+    let bound = order.deadline + GRACE;
+    let ended = heartbeat::accompany(&mut beat, bound, move |say| {
+        run(&order, &mut |line| say.say(line))
+    });
+    beat.end();
+    what.log_end(ended)
+}
+
+/// The takeover itself, on its own thread.
+fn run(order: &Order, say: &mut dyn FnMut(String)) -> Result<Report, SetupError> {
+    let bounds = Bounds {
+        timeout: order.timeout,
+        deadline: order.deadline,
+    };
+    let mut client = Client::new(order)?;
+    Ok(takeover::take_over(
+        bounds,
+        &mut client,
+        &mut SystemClock,
+        say,
+    ))
+}
+
+/// What is to be routed where, for the log.
+struct What {
+    ip: String,
+    server: String,
+}
+
+impl What {
+    fn of(order: &Order) -> What {
+        What {
+            ip: order.failover_ip.to_string(),
+            server: order.active_ip.to_string(),
+        }
+    }
+
+    /// The last line of a takeover; whether it succeeded.
+    fn log_end(&self, ended: Result<Result<Report, SetupError>, Lost>) -> bool {
+        let report = match ended {
+            Ok(Ok(report)) => report,
+            Ok(Err(setup)) => return self.log_failure(&setup),
+            Err(lost) => return self.log_failure(&lost),
+        };
+        let What { ip, server } = self;
+        let summary = summary(&report);
+        match report.outcome {
+            Outcome::Routed => {
+                log!(NAME, "{ip} is routed to {server} ({summary})");
+                true
+            }
+            Outcome::Unconfirmed(problem) => {
+                log!(
+                    NAME,
+                    "WARNING {ip} is routed to {server}, unconfirmed: the webservice took the \
+                     request, but cannot be asked where the IP is: {problem} ({summary})"
+                );
+                true
+            }
+            Outcome::Failed(failure) => self.log_failure(&format!("{failure} ({summary})")),
+        }
+    }
+
+    fn log_failure(&self, reason: &dyn Display) -> bool {
+        let What { ip, server } = self;
+        log!(NAME, "ERROR {ip} is not routed to {server}: {reason}");
+        false
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let requests = match report.requests {
+        1 => "1 request".into(),
+        requests => format!("{requests} requests"),
+    };
+    format!("after {}, {requests}", Seconds(report.elapsed))
+}
+
+/// The real time.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep(&mut self, span: Duration) {
+        std::thread::sleep(span);
+    }
+}
+
+/// Keeps the node alive in its legion, if this is the legion's thread: `legion-setup` and
+/// `legion-death` run on the main thread, where uWSGI announces by itself and the peers'
+/// list may change under one's feet.
+struct LegionBeat {
+    legion: Option<Legion>,
+    interval: Duration,
+    what: What,
+    deadline: Duration,
+}
+
+impl LegionBeat {
+    fn new(legion: Legion, order: &Order) -> LegionBeat {
+        LegionBeat {
+            legion: (!uwsgi::on_main_thread()).then_some(legion),
+            interval: boot::announce_interval(),
+            what: What::of(order),
+            deadline: order.deadline,
+        }
+    }
+
+    /// We did not listen to the peers, so we cannot hold their silence against them.
+    fn end(&self) {
+        if let Some(legion) = self.legion {
+            legion.refresh_peers();
+        }
+    }
+}
+
+impl Beat for LegionBeat {
+    fn interval(&self) -> Option<Duration> {
+        self.legion.map(|_| self.interval)
+    }
+
+    fn beat(&mut self) {
+        if let Some(legion) = self.legion {
+            legion.announce();
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        log!(NAME, "{} -> {}: {line}", self.what.ip, self.what.server);
+    }
+
+    fn report(&mut self, elapsed: Duration) {
+        let (elapsed, deadline) = (elapsed.as_secs(), self.deadline.as_secs());
+        self.say(&format!(
+            "still at it after {elapsed} s (deadline {deadline} s)"
+        ));
+    }
+}
