@@ -51,12 +51,15 @@ CHECK_MEMBER(uwsgi_plugin, init, int (*)(void))
 CHECK_MEMBER(uwsgi_plugin, post_init, void (*)(void))
 CHECK_MEMBER(uwsgi_plugin, master_fixup, void (*)(int))
 CHECK_MEMBER(uwsgi_plugin, master_cycle, void (*)(void))
+CHECK_MEMBER(uwsgi_plugin, master_cleanup, void (*)(void))
 CHECK_MEMBER(uwsgi_plugin, options, struct uwsgi_option *)
 
 CHECK_MEMBER(uwsgi_legion, encrypt_ctx, EVP_CIPHER_CTX *)
 CHECK_MEMBER(uwsgi_legion, nodes_head, struct uwsgi_legion_node *)
 CHECK_MEMBER(uwsgi_legion, lord_hooks, struct uwsgi_string_list *)
 CHECK_MEMBER(uwsgi_legion, suspended_til, time_t)
+CHECK_MEMBER(uwsgi_legion, i_am_the_lord, time_t)
+CHECK_MEMBER(uwsgi_legion, last_warning, time_t)
 CHECK_MEMBER(uwsgi_legion_node, last_seen, time_t)
 
 #endif

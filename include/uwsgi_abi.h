@@ -177,6 +177,7 @@ struct hz_uwsgi_legion_action {
     ABI_FIELD(uwsgi_plugin, master_fixup, 136, 8) \
     ABI_FIELD(uwsgi_plugin, master_cycle, 144, 8) \
     ABI_FIELD(uwsgi_plugin, atexit, 208, 8) \
+    ABI_FIELD(uwsgi_plugin, master_cleanup, 312, 8) \
     ABI_ROOM(uwsgi_plugin, 360, 512) \
     ABI_FIELD(uwsgi_option, name, 0, 8) \
     ABI_FIELD(uwsgi_option, type, 8, 4) \
@@ -207,6 +208,7 @@ struct hz_uwsgi_legion_action {
     ABI_FIELD(uwsgi_legion, joined, 104, 4) \
     ABI_FIELD(uwsgi_legion, lord_valor, 184, 8) \
     ABI_FIELD(uwsgi_legion, i_am_the_lord, 192, 8) \
+    ABI_FIELD(uwsgi_legion, last_warning, 208, 8) \
     ABI_FIELD(uwsgi_legion, lock, 216, 8) \
     ABI_FIELD(uwsgi_legion, encrypt_ctx, 224, 8) \
     ABI_FIELD(uwsgi_legion, nodes_head, 264, 8) \

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::boot;
 use crate::config::Order;
 use crate::heartbeat::{self, Beat, Lost};
+use crate::lordship;
 use crate::robot::{Client, SetupError};
 use crate::takeover::{self, Bounds, Clock, Outcome, Report, Seconds};
 use crate::uwsgi::{self, Legion, log};
@@ -33,12 +34,14 @@ pub fn failoverip(legion: Legion, argument: &[u8]) -> bool {
 fn take_over(legion: Legion, order: Order) -> bool {
     let what = What::of(&order);
     log!(NAME, "{} -> {}", what.ip, what.server);
-    let mut beat = LegionBeat::new(legion, &order);
+    let start = uwsgi::uptime();
+    let mut beat = LegionBeat::new(&order);
     let bound = order.deadline + GRACE;
     let ended = heartbeat::accompany(&mut beat, bound, move |say| {
         run(&order, &mut |line| say.say(line))
     });
     beat.end();
+    lordship::note_takeover(legion, start);
     what.log_end(ended)
 }
 
@@ -125,20 +128,23 @@ impl Clock for SystemClock {
     }
 }
 
-/// Keeps the node alive in its legion, if this is the legion's thread: `legion-setup` and
-/// `legion-death` run on the main thread, where uWSGI announces by itself and the peers'
-/// list may change under one's feet.
+/// Keeps the node alive in its legions, all of which share one thread, if this is that thread.
+/// `legion-setup` and `legion-death` run on the main thread, where uWSGI announces by itself
+/// and the peers' lists may change under one's feet.
 struct LegionBeat {
-    legion: Option<Legion>,
+    legions: Vec<Legion>,
     interval: Duration,
     what: What,
     deadline: Duration,
 }
 
 impl LegionBeat {
-    fn new(legion: Legion, order: &Order) -> LegionBeat {
+    fn new(order: &Order) -> LegionBeat {
         LegionBeat {
-            legion: (!uwsgi::on_main_thread()).then_some(legion),
+            legions: match uwsgi::on_main_thread() {
+                true => Vec::new(),
+                false => uwsgi::legions(),
+            },
             interval: boot::announce_interval(),
             what: What::of(order),
             deadline: order.deadline,
@@ -147,7 +153,7 @@ impl LegionBeat {
 
     /// We did not listen to the peers, so we cannot hold their silence against them.
     fn end(&self) {
-        if let Some(legion) = self.legion {
+        for legion in &self.legions {
             legion.refresh_peers();
         }
     }
@@ -155,11 +161,11 @@ impl LegionBeat {
 
 impl Beat for LegionBeat {
     fn interval(&self) -> Option<Duration> {
-        self.legion.map(|_| self.interval)
+        (!self.legions.is_empty()).then_some(self.interval)
     }
 
     fn beat(&mut self) {
-        if let Some(legion) = self.legion {
+        for legion in &self.legions {
             legion.announce();
         }
     }

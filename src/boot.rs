@@ -55,7 +55,8 @@ pub fn announce_interval() -> Duration {
     Duration::from_secs(seconds(c"legion-freq", DEFAULT_FREQ))
 }
 
-fn tolerance() -> Duration {
+/// How long a node may be silent before its peers drop it: `legion-tolerance`.
+pub fn tolerance() -> Duration {
     Duration::from_secs(seconds(c"legion-tolerance", DEFAULT_TOLERANCE))
 }
 

@@ -5,18 +5,22 @@
 //! Lord, `action` has the hook's argument split by `keyval` and made a validated order by `config`;
 //! `heartbeat` keeps the node alive in its legion while, on a thread of its own, `takeover`
 //! follows the procedure, asking `robot`, the webservice, whose answers it alone interprets.
-//! A number goes back. Besides, `suspension` has a node that failed come back, `openssl`
-//! lets old ciphers work, `secret` holds the password, `text` makes foreign text fit for a
+//! A number goes back. Besides, `suspension` has a node that failed come back, `lordship`
+//! has a Lord that was cut off make sure of itself, `openssl`
+//! lets old ciphers work, `fork` keeps connections from forked processes, `secret` holds the password, `text` makes foreign text fit for a
 //! log, and `uwsgi` is uWSGI, as C has it and as the rest sees it.
 //!
-//! `unsafe` is confined to `uwsgi`, `plugin` and `openssl`.
+//! `unsafe` is confined to `uwsgi`, `plugin`, `openssl` and `fork`.
 #![deny(unsafe_code)]
 
 mod action;
 mod boot;
 mod config;
+#[allow(unsafe_code)] // what happens in a child
+mod fork;
 mod heartbeat;
 mod keyval;
+mod lordship;
 #[allow(unsafe_code)] // libcrypto is C
 mod openssl;
 #[allow(unsafe_code)] // uWSGI calls it

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_plugin};
 use crate::uwsgi::{self, Legion, log};
-use crate::{action, boot, openssl, suspension};
+use crate::{action, boot, lordship, openssl, suspension};
 
 /// What log lines that are not a takeover's begin with.
 const NAME: &str = "hetzner";
@@ -41,6 +41,7 @@ pub static hetzner_plugin: Plugin = Plugin {
         on_load: Some(on_load),
         init: Some(init),
         master_cycle: Some(master_cycle),
+        master_cleanup: Some(master_cleanup),
         // SAFETY: null pointers, no functions and zeroes are what C leaves unset members as.
         ..unsafe { zeroed() }
     }),
@@ -92,12 +93,31 @@ unsafe extern "C" fn init() -> c_int {
 /// Called about once a second, on the main thread of the master.
 unsafe extern "C" fn master_cycle() {
     guard("master_cycle", || {
-        for legion in suspension::end_well(LEGIONS.get().map_or(&[], Vec::as_slice)) {
+        let legions = LEGIONS.get().map_or(&[][..], Vec::as_slice);
+        for legion in suspension::end_well(legions) {
             log!(
                 NAME,
                 "legion \"{}\": this node will come back when its suspension ends",
                 legion.name()
             );
+        }
+        for legion in lordship::keep_honest(legions) {
+            log!(
+                NAME,
+                "legion \"{}\": this node did not run for a while, and its peers may have \
+                 replaced it: it has to become Lord again",
+                legion.name()
+            );
+        }
+    });
+}
+
+/// Called when uWSGI ends or reloads, on the main thread, before it announces its death.
+unsafe extern "C" fn master_cleanup() {
+    guard("master_cleanup", || {
+        uwsgi::stop_announcing();
+        for legion in LEGIONS.get().into_iter().flatten() {
+            legion.end_suspension();
         }
     });
 }

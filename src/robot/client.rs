@@ -1,8 +1,6 @@
 //! The HTTPS client: sends a request and hands what came to [`Reader`] or [`Failure`].
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,11 +10,9 @@ use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use ureq::http::{HeaderValue, Method, Request};
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport,
-};
 
 use super::answer::{Answer, Reader};
+use super::connection::{Sent, connector};
 use super::failure::Failure;
 use super::trust::{self, BundleError};
 use super::{Robot, Route, Switch};
@@ -53,7 +49,7 @@ pub struct Client {
     form: String,
     failover_ip: IpAddr,
     ours: IpAddr,
-    sent: Arc<AtomicBool>,
+    sent: Sent,
     requests: u32,
 }
 
@@ -71,7 +67,8 @@ impl Client {
     /// # Errors
     /// The password file or the certificate bundle cannot be used (any more).
     pub fn new(order: &Order) -> Result<Client, SetupError> {
-        let sent = Arc::new(AtomicBool::new(false));
+        let sent = Sent::default();
+        let uri = order.url.as_uri().clone();
         let config = Agent::config_builder()
             .tls_config(trust::tls_config(&order.trust)?)
             .http_status_as_error(false)
@@ -80,14 +77,9 @@ impl Client {
             .max_response_header_size(MAX_HEAD)
             .user_agent(concat!("uwsgi-hetzner/", env!("CARGO_PKG_VERSION")))
             .build();
-        let watch = Watch { sent: sent.clone() };
         Ok(Client {
-            agent: Agent::with_parts(
-                config,
-                DefaultConnector::default().chain(watch),
-                DefaultResolver::default(),
-            ),
-            uri: order.url.as_uri().clone(),
+            agent: Agent::with_parts(config, connector(&uri, &sent), DefaultResolver::default()),
+            uri,
             host: order.url.host().into(),
             credentials: Credentials::new(&order.username, order.password()?)?,
             form: serde_urlencoded::to_string([("active_server_ip", order.active_ip.to_string())])?,
@@ -105,9 +97,9 @@ impl Client {
         within: Duration,
         read: impl FnOnce(&Reader, &Answer) -> T,
     ) -> Result<T, Failure> {
-        self.sent.store(false, Relaxed);
+        self.sent.reset();
         let exchanged = self.exchange(method, within);
-        let sent = self.sent.load(Relaxed);
+        let sent = self.sent.is_set();
         self.requests += u32::from(sent);
         let (status, location, body) =
             exchanged.map_err(|error| Failure::new(&error, sent, &self.host))?;
@@ -223,56 +215,5 @@ impl Robot for Client {
 
     fn requests(&self) -> u32 {
         self.requests
-    }
-}
-
-/// Ends the chain of connectors: notes when the first byte of a request is handed to a
-/// connection that stands, TLS included. Before that, the webservice knows of nothing.
-#[derive(Debug)]
-struct Watch {
-    sent: Arc<AtomicBool>,
-}
-
-#[derive(Debug)]
-struct Watched<T> {
-    transport: T,
-    sent: Arc<AtomicBool>,
-}
-
-impl<T: Transport> Connector<T> for Watch {
-    type Out = Watched<T>;
-
-    fn connect(
-        &self,
-        _: &ConnectionDetails,
-        chained: Option<T>,
-    ) -> Result<Option<Watched<T>>, ureq::Error> {
-        Ok(chained.map(|transport| Watched {
-            transport,
-            sent: self.sent.clone(),
-        }))
-    }
-}
-
-impl<T: Transport> Transport for Watched<T> {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.transport.buffers()
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.sent.store(true, Relaxed);
-        self.transport.transmit_output(amount, timeout)
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.transport.await_input(timeout)
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.transport.is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        self.transport.is_tls()
     }
 }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod client;
+mod connection;
 mod failure;
 mod problem;
 mod trust;

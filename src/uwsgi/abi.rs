@@ -57,7 +57,7 @@ pub struct uwsgi_plugin {
     pub before_privileges_drop: Unused,
     pub mule: Unused,
     pub mule_msg: Unused,
-    pub master_cleanup: Unused,
+    pub master_cleanup: Option<unsafe extern "C" fn()>,
     pub backtrace: Unused,
     pub exception_class: Unused,
     pub exception_msg: Unused,
@@ -246,12 +246,12 @@ mod tests {
 
     layout! {
         uwsgi_plugin { name, alias, modifier1, data, on_load, init, post_init, post_fork,
-            options, master_fixup, master_cycle, atexit }
+            options, master_fixup, master_cycle, atexit, master_cleanup }
         uwsgi_option { name, r#type, shortcut, help, func, data, flags }
         uwsgi_string_list { value, len, custom, custom_ptr, next }
         uwsgi_legion_node { name, name_len, valor, uuid, last_seen, next }
         uwsgi_legion { legion, legion_len, valor, quorum, dead, joined, lord_valor,
-            i_am_the_lord, lock, encrypt_ctx, nodes_head, nodes_tail, nodes, lord_hooks,
+            i_am_the_lord, last_warning, lock, encrypt_ctx, nodes_head, nodes_tail, nodes, lord_hooks,
             unlord_hooks, setup_hooks, death_hooks, join_hooks, node_joined_hooks,
             node_left_hooks, suspended_til, next }
         uwsgi_legion_action { name, func, log_msg, next }

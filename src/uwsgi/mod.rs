@@ -9,12 +9,16 @@ pub mod abi;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use abi::{ActionFunction, Functions, Log, uwsgi_legion, uwsgi_string_list};
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Whether uWSGI shuts down, and held while a legion thread announces.
+static SHUT_DOWN: Mutex<bool> = Mutex::new(false);
 
 /// Writes a line to uWSGI's log, prefixed with who speaks.
 macro_rules! log {
@@ -132,9 +136,11 @@ impl Legion {
     }
 
     /// Announces this node to its peers (core/legion.c, `uwsgi_legion_announce`). For the
-    /// legion's thread alone, since it uses the legion's cipher context.
+    /// legion's thread alone, since it uses the legion's cipher context; and no longer once
+    /// uWSGI shuts down, when the main thread uses it.
     pub fn announce(self) {
-        if let Some(functions) = FUNCTIONS.get() {
+        let shut_down = SHUT_DOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(functions), false) = (FUNCTIONS.get(), *shut_down) {
             // SAFETY: a legion of uWSGI's, on the thread that announces it.
             unsafe { (functions.legion_announce)(self.0.as_ptr()) };
         }
@@ -172,6 +178,32 @@ impl Legion {
             }
             was_dead
         }
+    }
+
+    /// Ends a suspension, so that what is announced next is heard.
+    pub fn end_suspension(&self) {
+        // SAFETY: an aligned word in shared memory.
+        unsafe { (&raw mut (*self.0.as_ptr()).suspended_til).write_volatile(0) };
+    }
+
+    /// Whether this node is the legion's Lord.
+    pub fn is_lord(&self) -> bool {
+        // SAFETY: an aligned word in shared memory, written by the legion's thread.
+        unsafe { (&raw const (*self.0.as_ptr()).i_am_the_lord).read_volatile() != 0 }
+    }
+
+    /// Has the node forget that it is the Lord. If it is still the best candidate, uWSGI calls
+    /// its lord hooks again when the legion agrees on it.
+    pub fn forget_lordship(&self) {
+        // SAFETY: an aligned word in shared memory.
+        unsafe { (&raw mut (*self.0.as_ptr()).i_am_the_lord).write_volatile(0) };
+    }
+
+    /// Has uWSGI warn at once when the quorum is lost, however recently it last did. A Lord
+    /// without a quorum steps down with that warning, and not without it.
+    pub fn warn_at_once(&self) {
+        // SAFETY: an aligned word in shared memory.
+        unsafe { (&raw mut (*self.0.as_ptr()).last_warning).write_volatile(0) };
     }
 
     /// OpenSSL's context of the legion's cipher.
@@ -236,6 +268,26 @@ fn legion_by_name(name: &str) -> Option<Legion> {
     let functions = FUNCTIONS.get()?;
     // SAFETY: uWSGI reads the name, and returns null or one of its legions.
     unsafe { Legion::from_raw((functions.legion_get_by_name)(name.as_ptr().cast_mut())) }
+}
+
+/// From here on only the main thread announces, as uWSGI does when it shuts down. Waits for
+/// an announcement that is being made.
+pub fn stop_announcing() {
+    *SHUT_DOWN.lock().unwrap_or_else(PoisonError::into_inner) = true;
+}
+
+/// The time since the machine was started, however long the process did not run.
+pub fn uptime() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the time is ours to write to.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        time.tv_nsec.unsigned_abs() as u32,
+    )
 }
 
 /// Whether this is the process's main thread: uWSGI's master, not its legion thread.

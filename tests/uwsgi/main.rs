@@ -7,7 +7,9 @@
 
 mod boot;
 mod build;
+mod cluster;
 mod context;
+mod legion;
 mod rows;
 
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
     let contexts = Context::all();
     let mut trials = Vec::new();
     for context in &contexts {
-        for (name, test) in [rows::TESTS, boot::TESTS].concat() {
+        for (name, test) in [rows::TESTS, boot::TESTS, legion::TESTS].concat() {
             trials.push(trial(context, name, test));
         }
         if context.is_our_own() {

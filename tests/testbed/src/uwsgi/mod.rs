@@ -2,6 +2,7 @@
 
 mod config;
 mod log;
+mod observer;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use config::{Legion, NodeConfig, free_udp_port};
 pub use log::Log;
+pub use observer::Observer;
 
 /// How long an event may take before a test gives up on it. Far longer than any takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,6 +130,11 @@ impl Node {
             unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
             self.status = self.child.wait().ok();
         }
+    }
+
+    /// Whether the master has not been killed or waited for.
+    pub fn is_running(&self) -> bool {
+        self.status.is_none()
     }
 
     /// Whether the master ended by a signal of its own making.

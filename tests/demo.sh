@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# `make demo`: prepares what it needs, and shows what happens when servers die.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf 'demo: %s\n' "$*" >&2; }
+
+# Told to end, it does so after the step that is running, and leaves none behind. The demo itself,
+# which takes this process over, ends at once.
+trap 'exit 129' HUP
+trap 'exit 143' TERM
+
+tests/setup.sh
+tests/build-plugin.sh
+command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+[ -x "${CARGO_TARGET_DIR:-target}/debug/demo" ] || say "building the demo (half a minute, once)"
+cargo build --quiet --locked -p testbed --bin demo
+exec cargo run --quiet --locked -p testbed --bin demo -- "$PWD/target/uwsgi/2.0.31/uwsgi" "$PWD/target/plugin"

@@ -1,0 +1,87 @@
+//! `make demo`: three uWSGI nodes on this machine, and what happens when servers die.
+//!
+//! `story` is what happens, in three acts; `stage` is what it happens to: a Robot webservice of
+//! our own and three servers; `screen` is what a person sees of it, `timeline` what they keep;
+//! `interrupt` ends it early, and `orphans` sees to it that nothing is left behind.
+
+mod interrupt;
+mod orphans;
+mod screen;
+mod stage;
+mod story;
+mod timeline;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use testbed::uwsgi::Launch;
+
+use screen::Screen;
+use stage::Stage;
+
+const USAGE: &str = "usage: demo UWSGI PLUGINS_DIR
+
+  UWSGI        the uWSGI binary
+  PLUGINS_DIR  the directory that holds hetzner_plugin.so";
+
+fn main() -> ExitCode {
+    let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
+    let [uwsgi, plugins_dir] = arguments.as_slice() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let launch = Launch {
+        uwsgi: uwsgi.clone(),
+        plugins_dir: Some(plugins_dir.clone()),
+    };
+    // Before any thread is started, so that all of them have the signals blocked.
+    let signals = interrupt::block();
+    orphans::adopt();
+    let screen = Arc::new(Screen::new());
+    match Stage::build(launch) {
+        Ok(stage) => perform(&screen, stage, signals),
+        Err(error) => {
+            screen.failure(&format!("the demo cannot be set up: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(screen: &Arc<Screen>, stage: Stage, signals: interrupt::Signals) -> ExitCode {
+    let stage = Arc::new(stage);
+    // Whatever way this function is left.
+    let _cleared = Cleared(Arc::clone(&stage));
+    signals.on_arrival({
+        let (screen, stage) = (Arc::clone(screen), Arc::clone(&stage));
+        move |signal| {
+            screen.close();
+            let _empty_from_now_on = stage.clear();
+            eprintln!("\nInterrupted: all servers are stopped.");
+            // As a shell has it.
+            std::process::exit(128 + signal);
+        }
+    });
+    match story::tell(screen, &stage) {
+        Ok(timeline) => {
+            timeline.show(screen);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            screen.failure(&failure.what);
+            if let Some(server) = failure.server {
+                screen.log_end(server.name(), &stage.log_lines(server));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Cleared(Arc<Stage>);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        drop(self.0.clear());
+    }
+}

@@ -1,0 +1,181 @@
+//! What the story happens to: a Robot webservice of our own, and three servers.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use testbed::robot::{Robot, Settings};
+use testbed::uwsgi::{Launch, Legion, Log, Node, NodeConfig, PATIENCE};
+
+use crate::{interrupt, orphans};
+
+/// The failover IP.
+pub const FAILOVER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4));
+/// How long a switch takes; the real Robot needs 40 to 60 s.
+pub const SWITCH_TIME: Duration = Duration::from_secs(2);
+/// The right password.
+pub const PASSWORD: &str = "BAR";
+/// After how many seconds of silence the others give a server up.
+pub const TOLERANCE: u32 = 5;
+/// How many seconds a server steps back for when its takeover failed.
+pub const STEP_BACK: u32 = 300;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    A,
+    B,
+    C,
+}
+
+impl Server {
+    pub const ALL: [Server; 3] = [Server::A, Server::B, Server::C];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Server::A => "A",
+            Server::B => "B",
+            Server::C => "C",
+        }
+    }
+
+    /// Its main IP: 1.1.1.1, 2.2.2.2, 3.3.3.3.
+    pub fn main_ip(self) -> IpAddr {
+        let n = self as u8 + 1;
+        IpAddr::from([n, n, n, n])
+    }
+
+    /// As `Legion` gives them out.
+    pub fn valor(self) -> usize {
+        9999 - self as usize
+    }
+}
+
+/// `A (1.1.1.1)`
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.main_ip())
+    }
+}
+
+/// The Robot and the servers.
+pub struct Stage {
+    pub robot: Robot,
+    launch: Launch,
+    legion: Legion,
+    /// What must not outlive the demo.
+    props: Mutex<Props>,
+}
+
+#[derive(Default)]
+pub struct Props {
+    nodes: [Option<Node>; 3],
+    /// The log of a server that was killed is still worth reading.
+    logs: [Option<Log>; 3],
+    /// Holds the certificate.
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Stage {
+    /// Starts the Robot; the failover IP is routed to no server yet.
+    pub fn build(launch: Launch) -> io::Result<Stage> {
+        let directory = tempfile::Builder::new().prefix("demo-").tempdir()?;
+        let robot = Robot::start(Settings {
+            password: PASSWORD.into(),
+            failovers: vec![(FAILOVER_IP, None)],
+            switch_time: SWITCH_TIME,
+            ca_file: Some(directory.path().join("ca.pem")),
+            ..Settings::default()
+        })?;
+        Ok(Stage {
+            robot,
+            launch,
+            legion: Legion::of(3),
+            props: Mutex::new(Props {
+                _directory: Some(directory),
+                ..Props::default()
+            }),
+        })
+    }
+
+    /// Starts a server, with this password in its configuration. Call it on a thread that lives
+    /// as long as the process: the kernel ends the server with its parent, which is the thread.
+    pub fn start(&self, server: Server, password: &str) -> io::Result<()> {
+        let ini = self.ini(server, password);
+        let mut props = self.props();
+        let node = Node::start_with(&self.launch, &ini, interrupt::unblock_in)?;
+        props.logs[server as usize] = Some(node.log().clone());
+        props.nodes[server as usize] = Some(node);
+        Ok(())
+    }
+
+    /// As the README has it, with the addresses of this machine.
+    fn ini(&self, server: Server, password: &str) -> String {
+        let action = format!(
+            "hetzner-failoverip:username=FOO,password={password},ip={FAILOVER_IP},active_ip={},\
+             url={},ca_file={}",
+            server.main_ip(),
+            self.robot.url(FAILOVER_IP),
+            self.robot.ca_file().display()
+        );
+        NodeConfig::new()
+            .line(self.legion.member(server as usize))
+            .line(format!("legion-lord = failover {action}"))
+            .line(format!("legion-death-on-lord-error = {STEP_BACK}"))
+            .line(format!("legion-tolerance = {TOLERANCE}"))
+            .line("legion-freq = 1")
+            .ini()
+    }
+
+    /// Kills a server as a power cut would: it cannot say goodbye.
+    pub fn kill(&self, server: Server) {
+        self.props().nodes[server as usize] = None;
+    }
+
+    /// Waits for the `nth` line, from 1, with one of these parts that a server logs from that
+    /// moment on; `None` if the log ends, or patience, before.
+    pub fn wait(
+        &self,
+        server: Server,
+        since: Instant,
+        parts: &[&str],
+        nth: usize,
+    ) -> Option<(Instant, String)> {
+        self.log(server)?.wait_until(PATIENCE, |lines| {
+            let new = lines.iter().filter(|(at, _)| *at >= since);
+            new.filter(|(_, line)| parts.iter().any(|part| line.contains(part)))
+                .nth(nth - 1)
+                .cloned()
+        })
+    }
+
+    /// Whether a server has logged a line with this part since that moment.
+    pub fn has_logged(&self, server: Server, since: Instant, part: &str) -> bool {
+        let lines = self.log(server).map_or(Vec::new(), |log| log.timed_lines());
+        let mut new = lines.iter().filter(|(at, _)| *at >= since);
+        new.any(|(_, line)| line.contains(part))
+    }
+
+    /// What a server has logged, also if it is dead by now.
+    pub fn log_lines(&self, server: Server) -> Vec<String> {
+        self.log(server).map_or(Vec::new(), |log| log.lines())
+    }
+
+    fn log(&self, server: Server) -> Option<Log> {
+        self.props().logs[server as usize].clone()
+    }
+
+    /// Ends all servers and removes all files. Nothing can be started as long as what this returns
+    /// lives.
+    pub fn clear(&self) -> MutexGuard<'_, Props> {
+        let mut props = self.props();
+        *props = Props::default();
+        orphans::wait();
+        props
+    }
+
+    fn props(&self) -> MutexGuard<'_, Props> {
+        self.props.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,265 @@
+//! What happens, in three acts.
+
+use std::net::IpAddr;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testbed::robot::Event;
+
+use crate::screen::Screen;
+use crate::stage::{FAILOVER_IP, PASSWORD, STEP_BACK, SWITCH_TIME, Server, Stage, TOLERANCE};
+use crate::timeline::{Leads, Timeline};
+
+/// Between two acts, for whoever reads along.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What did not happen as it should.
+pub struct Failure {
+    pub what: String,
+    /// Whose log may say why.
+    pub server: Option<Server>,
+}
+
+/// Tells the whole story.
+///
+/// # Errors
+/// Something did not happen in time, or not as it should; above all, the failover IP is not
+/// where it should be.
+pub fn tell(screen: &Screen, stage: &Stage) -> Result<Timeline, Failure> {
+    let mut story = Story {
+        screen,
+        stage,
+        robot_events: stage.robot.events(),
+        timeline: Timeline::default(),
+    };
+    story.introduction();
+    story.servers_start()?;
+    thread::sleep(PAUSE);
+    story.lord_dies()?;
+    thread::sleep(PAUSE);
+    story.takeover_fails()?;
+    Ok(story.timeline)
+}
+
+struct Story<'a> {
+    screen: &'a Screen,
+    stage: &'a Stage,
+    robot_events: Receiver<Event>,
+    timeline: Timeline,
+}
+
+/// A line of a log, and when it came.
+type Line = (Instant, String);
+
+impl Story<'_> {
+    fn introduction(&self) {
+        let screen = self.screen;
+        screen.title("A failover IP that follows the living server");
+        screen.paragraph(&format!(
+            "Three servers share the failover IP {FAILOVER_IP}, which Hetzner routes to one of them \
+             at a time. Each runs uWSGI with the hetzner plugin, and together they are a legion: \
+             they listen to each other, and elect the living one with the highest valor as \
+             their Lord. Whoever becomes Lord has {FAILOVER_IP} routed to itself."
+        ));
+        screen.line("");
+        for server in Server::ALL {
+            let (name, ip, valor) = (server.name(), server.main_ip(), server.valor());
+            screen.line(&format!("  {name}   main IP {ip}   valor {valor}"));
+        }
+        screen.line("");
+        screen.paragraph(&format!(
+            "All three run on this machine. A Robot webservice of our own stands in for \
+             Hetzner's; it needs {} s for a switch, not 40 to 60 s.",
+            SWITCH_TIME.as_secs()
+        ));
+    }
+
+    fn servers_start(&mut self) -> Result<(), Failure> {
+        self.screen.title("1. The servers start");
+        let start = Instant::now();
+        for server in Server::ALL {
+            self.start(server, PASSWORD)?;
+        }
+        self.screen.event(start, "A B C", "start");
+        self.happened(start, "A, B and C start", Leads::Nowhere);
+        let (at, _) = self.wait_for_nth(Server::A, start, "joined Legion", 2)?;
+        self.screen.event(at, "A", "hears B and C");
+        let elected = "is elected: it has the highest valor, and all three votes";
+        let at = self.takeover_succeeds(Server::A, start, elected)?;
+        self.happened(
+            at,
+            "A has taken over, as the first Lord",
+            Leads::To(Server::A),
+        );
+        Ok(())
+    }
+
+    fn lord_dies(&mut self) -> Result<(), Failure> {
+        self.screen.title("2. The Lord dies");
+        let killed = Instant::now();
+        self.stage.kill(Server::A);
+        self.screen
+            .bad_event(killed, "A", "is killed, and cannot say goodbye");
+        self.happened(killed, "A is killed", Leads::ToTheDead(Server::A));
+        let text = format!("hear nothing from A, and wait {TOLERANCE} s (legion-tolerance)");
+        self.screen.event(killed, "B C", &text);
+        let (at, _) = self.wait(Server::B, killed, "left Legion")?;
+        self.screen.event(at, "B", "gives A up");
+        let elected = "is elected: it has the highest valor now, and two votes of three";
+        let at = self.takeover_succeeds(Server::B, killed, elected)?;
+        self.happened(
+            at,
+            "B has taken over, as the next Lord",
+            Leads::To(Server::B),
+        );
+        Ok(())
+    }
+
+    fn takeover_fails(&mut self) -> Result<(), Failure> {
+        self.screen
+            .title("3. A returns, with a wrong password in its configuration");
+        let start = Instant::now();
+        self.start(Server::A, "WRONG")?;
+        self.screen.event(start, "A", "starts again");
+        self.happened(
+            start,
+            "A returns, with a wrong password",
+            Leads::To(Server::B),
+        );
+        let (at, _) = self.wait(Server::A, start, "attempting to become the Lord")?;
+        self.screen
+            .event(at, "A", "is elected: its valor is the highest again");
+        let (at, line) = self.takeover_ends(Server::A, at)?;
+        self.screen
+            .bad_event(at, "A", "cannot take over; its log says why:");
+        self.screen.quote(&line);
+        if !line.contains("] ERROR ") || !line.contains("(401)") {
+            return self.fail(Server::A, "A was not refused for its password");
+        }
+        let (at, line) = self.wait(Server::A, at, "suspending myself")?;
+        let text = format!("steps back for {STEP_BACK} s (legion-death-on-lord-error):");
+        self.screen.event(at, "A", &text);
+        self.screen.quote(&line);
+        self.is_routed_to(Server::B)?;
+        self.happened(at, "A is refused, and steps back", Leads::To(Server::B));
+        self.lord_remains(start)
+    }
+
+    /// B is Lord after A has stepped back, and the failover IP was never moved. Had B resigned
+    /// already when A stepped back, then it takes over anew; else it just stays Lord.
+    fn lord_remains(&mut self, since: Instant) -> Result<(), Failure> {
+        let (at, _) = self.wait(Server::B, since, "announced its death")?;
+        let (mut at, _) = self.wait(Server::B, at, "WE HAVE QUORUM")?;
+        let mut text = format!("is still Lord, and {FAILOVER_IP} leads to it as before");
+        if self.stage.has_logged(Server::B, since, "a new Lord") {
+            let line;
+            (at, line) = self.takeover_ends(Server::B, at)?;
+            self.screen.event(at, "B", "is elected again, and finds:");
+            self.screen.quote(&line);
+            (at, _) = self.wait(Server::B, at, "i am now the Lord")?;
+            text = format!("is Lord again, and {FAILOVER_IP} leads to it as before");
+        }
+        self.is_routed_to(Server::B)?;
+        if let [_, ..] = self.moves().as_slice() {
+            let what = format!("{FAILOVER_IP} was moved, though it should have stayed with B");
+            return self.fail(Server::A, &what);
+        }
+        self.screen.good_event(at, "B", &text);
+        self.happened(at, "B remains the Lord", Leads::To(Server::B));
+        Ok(())
+    }
+
+    /// Waits until a server has been elected, and has taken over; returns when it had.
+    fn takeover_succeeds(
+        &self,
+        server: Server,
+        since: Instant,
+        elected: &str,
+    ) -> Result<Instant, Failure> {
+        let (at, _) = self.wait(server, since, "attempting to become the Lord")?;
+        self.screen.event(at, server.name(), elected);
+        let (at, line) = self.wait(server, at, "[hetzner-failoverip] ")?;
+        self.screen
+            .event(at, server.name(), "takes over; its log says:");
+        self.screen.quote(&line);
+        let (at, line) = self.takeover_ends(server, at)?;
+        self.screen.quote(&line);
+        self.is_routed_to(server)?;
+        if self.moves().last() != Some(&Some(server.main_ip())) {
+            let what = format!("{FAILOVER_IP} was not moved to {server}");
+            return self.fail(server, &what);
+        }
+        let (lord, _) = self.wait(server, at, "i am now the Lord")?;
+        let text = format!("is Lord, and {FAILOVER_IP} leads to it");
+        self.screen.good_event(lord, server.name(), &text);
+        Ok(at)
+    }
+
+    /// Waits for the line that says how a takeover has ended.
+    fn takeover_ends(&self, server: Server, since: Instant) -> Result<Line, Failure> {
+        let parts = [" is routed to ", "[hetzner-failoverip] ERROR "];
+        let line = self.stage.wait(server, since, &parts, 1);
+        line.ok_or_else(|| missing(server, "how its takeover has ended"))
+    }
+
+    fn happened(&mut self, at: Instant, what: &str, leads: Leads) {
+        self.timeline.add(at, what, leads);
+    }
+
+    fn start(&self, server: Server, password: &str) -> Result<(), Failure> {
+        self.stage.start(server, password).map_err(|error| Failure {
+            what: format!("{} cannot be started: {error}", server.name()),
+            server: None,
+        })
+    }
+
+    fn wait(&self, server: Server, since: Instant, part: &str) -> Result<Line, Failure> {
+        self.wait_for_nth(server, since, part, 1)
+    }
+
+    fn wait_for_nth(
+        &self,
+        server: Server,
+        since: Instant,
+        part: &str,
+        nth: usize,
+    ) -> Result<Line, Failure> {
+        let line = self.stage.wait(server, since, &[part], nth);
+        line.ok_or_else(|| missing(server, &format!("\"{part}\"")))
+    }
+
+    /// Asks the Robot itself.
+    fn is_routed_to(&self, server: Server) -> Result<(), Failure> {
+        let route = self.stage.robot.route(FAILOVER_IP);
+        if route == Some(server.main_ip()) {
+            return Ok(());
+        }
+        let place = route.map_or("no server".into(), |route| route.to_string());
+        let what = format!("{FAILOVER_IP} should lead to {server}, and leads to {place}");
+        self.fail(server, &what)
+    }
+
+    /// Where the failover IP was moved to since this was last asked.
+    fn moves(&self) -> Vec<Option<IpAddr>> {
+        let moved = |event| match event {
+            Event::Routed { to, .. } => Some(to),
+            _ => None,
+        };
+        self.robot_events.try_iter().filter_map(moved).collect()
+    }
+
+    fn fail<T>(&self, server: Server, what: &str) -> Result<T, Failure> {
+        Err(Failure {
+            what: what.into(),
+            server: Some(server),
+        })
+    }
+}
+
+fn missing(server: Server, what: &str) -> Failure {
+    Failure {
+        what: format!("{}'s log does not say {what}", server.name()),
+        server: Some(server),
+    }
+}

@@ -1,0 +1,222 @@
+//! Three real uWSGI nodes, a Robot, and somebody who listens.
+
+use std::time::Instant;
+
+use testbed::robot::{Robot, Settings};
+use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE};
+
+use crate::context::{Context, action_to, ip};
+
+/// The main IPs of the servers.
+pub const SERVERS: [&str; 3] = ["1.1.1.1", "2.2.2.2", "3.3.3.3"];
+
+/// What a node logs when it has become Lord.
+pub const LORD: &str = "i am now the Lord of the Legion failover";
+
+/// A legion of three on loopback: the first node has the highest valor.
+pub struct Cluster<'a> {
+    context: &'a Context,
+    pub robot: Robot,
+    pub legion: Legion,
+    pub observer: Observer,
+    nodes: Vec<Option<Node>>,
+    logs_before: Vec<String>,
+    more: String,
+    action_more: String,
+}
+
+impl<'a> Cluster<'a> {
+    /// A legion that is not started yet, with a quorum of 2.
+    pub fn new(context: &'a Context, adapt: impl FnOnce(&mut Settings)) -> Cluster<'a> {
+        let mut settings = Settings {
+            failovers: vec![(ip("4.4.4.4"), None)],
+            servers: SERVERS.map(ip).to_vec(),
+            posts_per_hour: None,
+            gets_per_hour: None,
+            ..Settings::default()
+        };
+        adapt(&mut settings);
+        Cluster {
+            context,
+            robot: Robot::start(settings).expect("the Robot starts"),
+            legion: Legion::of(3),
+            observer: Observer::start(),
+            nodes: vec![None, None, None],
+            logs_before: Vec::new(),
+            more: "legion-death-on-lord-error = 5".into(),
+            action_more: String::new(),
+        }
+    }
+
+    /// Sets the lines that come last in every node's configuration.
+    pub fn with(mut self, lines: &str) -> Cluster<'a> {
+        self.more = lines.into();
+        self
+    }
+
+    /// Adds keys to every node's action.
+    pub fn with_keys(mut self, keys: &str) -> Cluster<'a> {
+        self.action_more = keys.into();
+        self
+    }
+
+    pub fn with_quorum(mut self, quorum: usize) -> Cluster<'a> {
+        self.legion.quorum = quorum;
+        self
+    }
+
+    pub fn started(mut self) -> Cluster<'a> {
+        for node in 0..self.nodes.len() {
+            self.start(node);
+        }
+        self
+    }
+
+    pub fn config(&self, node: usize) -> NodeConfig {
+        NodeConfig::new()
+            .line(self.legion.member(node))
+            .line(format!(
+                "legion-node = {} 127.0.0.1:{}",
+                self.legion.name,
+                self.observer.port()
+            ))
+            .line(format!(
+                "legion-lord = failover {}",
+                action_to(&self.robot, SERVERS[node], &self.action_more)
+            ))
+            .line("legion-freq = 1\nlegion-tolerance = 5")
+            .line(&self.more)
+    }
+
+    pub fn start(&mut self, node: usize) {
+        if let Some(before) = self.nodes[node].take() {
+            self.logs_before.push(before.log().text());
+        }
+        self.nodes[node] = Some(self.context.start(&self.config(node)));
+    }
+
+    pub fn node(&self, node: usize) -> &Node {
+        self.nodes[node].as_ref().expect("the node was started")
+    }
+
+    pub fn node_mut(&mut self, node: usize) -> &mut Node {
+        self.nodes[node].as_mut().expect("the node was started")
+    }
+
+    /// Kills a node for good.
+    pub fn kill(&mut self, node: usize) {
+        self.node_mut(node).kill();
+    }
+
+    /// Waits for a line in a node's log.
+    #[track_caller]
+    pub fn wait(&self, node: usize, part: &str) -> String {
+        self.wait_nth(node, part, 1)
+    }
+
+    #[track_caller]
+    pub fn wait_nth(&self, node: usize, part: &str, nth: usize) -> String {
+        let found = self.node(node).log().wait_for_nth(part, nth, PATIENCE);
+        found.unwrap_or_else(|| panic!("node {node}: no {nth}. `{part}` in:\n{}", self.logs()))
+    }
+
+    /// Waits until the failover IP is this node's.
+    #[track_caller]
+    pub fn wait_for_route(&self, node: usize) {
+        let server = Some(ip(SERVERS[node]));
+        let came = self.robot.wait_for_route(ip("4.4.4.4"), server, PATIENCE);
+        assert!(
+            came,
+            "the route is not that of node {node}:\n{}",
+            self.logs()
+        );
+    }
+
+    /// Waits for so many announcements of a node: the legion had as many seconds to change
+    /// its mind.
+    #[track_caller]
+    pub fn wait_for_rounds(&self, node: usize, rounds: usize) {
+        let port = self.legion.ports[node];
+        let came = self.observer.wait_for_more(port, rounds, PATIENCE);
+        assert!(came, "node {node} is silent:\n{}", self.logs());
+    }
+
+    /// The route is this node's, and it alone is Lord, after the legion had time to differ.
+    #[track_caller]
+    pub fn is_settled_on(&self, node: usize) {
+        self.wait_for_route(node);
+        let give_up = Instant::now() + PATIENCE;
+        while self.lords() != [node] {
+            assert!(
+                Instant::now() < give_up,
+                "Lords: {:?}\n{}",
+                self.lords(),
+                self.logs()
+            );
+            self.wait_for_rounds(node, 1);
+        }
+        self.wait_for_rounds(node, 8);
+        assert_eq!(self.lords(), [node], "{}", self.logs());
+        assert_eq!(
+            self.robot.route(ip("4.4.4.4")),
+            Some(ip(SERVERS[node])),
+            "{}",
+            self.logs()
+        );
+        assert!(
+            !self
+                .nodes
+                .iter()
+                .flatten()
+                .any(|node| node.log().contains("panic"))
+        );
+    }
+
+    /// The living nodes that are Lord, as their logs have it.
+    pub fn lords(&self) -> Vec<usize> {
+        let living = self.nodes.iter().enumerate().filter_map(|(index, node)| {
+            let node = node.as_ref()?;
+            node.is_running().then_some((index, node))
+        });
+        living
+            .filter(|(_, node)| is_lord(&node.log().lines()))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    #[track_caller]
+    pub fn nobody_left(&self) {
+        for node in self.nodes.iter().flatten() {
+            for sign in ["left Legion", "announced its death"] {
+                assert!(!node.log().contains(sign), "{sign}:\n{}", self.logs());
+            }
+        }
+    }
+
+    pub fn logs(&self) -> String {
+        let mut text = self.logs_before.join("\n=== earlier ===\n");
+        for (index, node) in self.nodes.iter().enumerate() {
+            let log = node
+                .as_ref()
+                .map_or("not started".into(), |node| node.log().text());
+            text += &format!("\n=== node {index} ===\n{log}");
+        }
+        text + &format!("\n=== Robot ===\n{:#?}", self.robot.requests())
+    }
+}
+
+/// Whether the last that was said is that the node is Lord.
+fn is_lord(lines: &[String]) -> bool {
+    let signs = [
+        (LORD, true),
+        ("a new Lord (valor", false),
+        ("i cannot be The Lord", false),
+        ("it has to become Lord again", false),
+        ("spawned uWSGI master process", false),
+    ];
+    let last = lines.iter().rev().find_map(|line| {
+        let sign = signs.iter().find(|(sign, _)| line.contains(sign));
+        sign.map(|(_, is_lord)| *is_lord)
+    });
+    last.unwrap_or(false)
+}

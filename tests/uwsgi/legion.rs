@@ -1,0 +1,222 @@
+//! The legion stays alive: while a takeover runs, after it failed, and whatever happens to
+//! its nodes.
+
+use std::time::Duration;
+
+use testbed::robot::{Fault, Method, When};
+use testbed::uwsgi::PATIENCE;
+
+use crate::Test;
+use crate::cluster::{Cluster, LORD};
+use crate::context::{Context, ip};
+
+pub const TESTS: &[Test] = &[
+    (
+        "legion_heartbeat_while_switching",
+        heartbeat_while_switching,
+    ),
+    ("legion_heartbeat_while_locked", heartbeat_while_locked),
+    ("legion_heartbeat_while_refused", heartbeat_while_refused),
+    ("legion_returns_after_failures_quorum_2", return_quorum_2),
+    ("legion_returns_after_failures_quorum_1", return_quorum_1),
+    (
+        "legion_death_is_announced_while_suspended",
+        death_while_suspended,
+    ),
+    (
+        "legion_death_is_announced_after_a_suspension",
+        death_after_suspension,
+    ),
+    ("legion_lord_is_killed", lord_killed),
+    ("legion_lord_is_frozen", lord_frozen),
+    (
+        "legion_lord_is_frozen_during_its_takeover",
+        frozen_during_takeover,
+    ),
+    ("legion_lord_is_shut_down", lord_shut_down),
+    ("legion_lord_is_reloaded", lord_reloaded),
+    (
+        "legion_lord_dies_in_the_middle_of_a_takeover",
+        lord_dies_in_takeover,
+    ),
+];
+
+/// Longer than legion-tolerance, by three times.
+const LONG: Duration = Duration::from_secs(15);
+
+/// One takeover that took longer than the tolerance, and a legion that did not notice.
+#[track_caller]
+fn took_long_unnoticed(cluster: &Cluster) {
+    cluster.is_settled_on(0);
+    cluster.nobody_left();
+    for (node, lords) in [(0, 1), (1, 0), (2, 0)] {
+        assert_eq!(
+            cluster.node(node).log().count(LORD),
+            lords,
+            "{}",
+            cluster.logs()
+        );
+    }
+    let long = "still at it after 10 s";
+    assert!(cluster.node(0).log().contains(long), "{}", cluster.logs());
+}
+
+fn heartbeat_while_switching(context: &Context) {
+    let cluster = Cluster::new(context, |settings| settings.switch_time = LONG).started();
+    took_long_unnoticed(&cluster);
+    assert_eq!(cluster.robot.posts(), 1);
+}
+
+fn heartbeat_while_locked(context: &Context) {
+    let cluster = Cluster::new(context, |_| {}).started();
+    cluster
+        .robot
+        .lock(ip("4.4.4.4"), Duration::from_secs(3600), true);
+    cluster.wait(0, "a switch is running");
+    cluster.robot.lock(ip("4.4.4.4"), LONG, true);
+    took_long_unnoticed(&cluster);
+}
+
+fn heartbeat_while_refused(context: &Context) {
+    let cluster = Cluster::new(context, |_| {});
+    cluster.robot.refuse_connections();
+    let cluster = cluster.started();
+    cluster.wait(0, "no connection to localhost");
+    cluster.wait_for_rounds(0, 15);
+    cluster.robot.accept_connections().unwrap();
+    took_long_unnoticed(&cluster);
+    assert_eq!(cluster.robot.posts(), 1);
+}
+
+/// The webservice fails until these nodes have, and then works.
+fn returns(cluster: Cluster, failing: &[usize]) {
+    let cluster = cluster.with_keys("timeout=1,deadline=1");
+    cluster.robot.order(
+        When::Always(Method::Any),
+        Fault::error(503, "INTERNAL_ERROR", "maintenance"),
+    );
+    let cluster = cluster.started();
+    for &node in failing {
+        cluster.wait(node, "suspending myself from Legion \"failover\"");
+        cluster.wait(node, "this node will come back when its suspension ends");
+    }
+    cluster.robot.clear_orders();
+    cluster.is_settled_on(0);
+}
+
+fn return_quorum_2(context: &Context) {
+    let cluster = Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 8");
+    returns(cluster, &[0, 1]);
+}
+
+fn return_quorum_1(context: &Context) {
+    let cluster = Cluster::new(context, |_| {})
+        .with("legion-death-on-lord-error = 15")
+        .with_quorum(1);
+    returns(cluster, &[0, 1, 2]);
+}
+
+/// A node that fails and is suspended for long.
+fn suspended(context: &Context, seconds: u32) -> Cluster<'_> {
+    let cluster = Cluster::new(context, |_| {})
+        .with(&format!("legion-death-on-lord-error = {seconds}"))
+        .with_keys("timeout=1,deadline=1");
+    cluster.robot.order(
+        When::Once(Method::Post),
+        Fault::error(404, "NOT_FOUND", "on purpose"),
+    );
+    let cluster = cluster.started();
+    cluster.wait(0, "this node will come back when its suspension ends");
+    cluster
+}
+
+fn death_while_suspended(context: &Context) {
+    let mut cluster = suspended(context, 600);
+    // It has announced that it stays away, and is silent.
+    cluster.wait_for_route(1);
+    let port = cluster.legion.ports[0];
+    let before = cluster.observer.count(port);
+    assert!(cluster.node_mut(0).stop(PATIENCE).is_some());
+    cluster.wait_for_rounds(1, 1);
+    assert_eq!(
+        cluster.observer.count(port),
+        before + 1,
+        "{}",
+        cluster.logs()
+    );
+}
+
+fn death_after_suspension(context: &Context) {
+    let mut cluster = suspended(context, 3);
+    cluster.is_settled_on(0);
+    let deaths = cluster.node(1).log().count("announced its death");
+    assert!(cluster.node_mut(0).stop(PATIENCE).is_some());
+    cluster.wait_nth(1, "announced its death", deaths + 1);
+    cluster.is_settled_on(1);
+}
+
+fn settled<'a>(context: &'a Context) -> Cluster<'a> {
+    let cluster = Cluster::new(context, |_| {}).started();
+    cluster.wait(0, LORD);
+    cluster.wait_for_route(0);
+    // Its peers agree.
+    cluster.wait_for_rounds(0, 3);
+    cluster
+}
+
+fn lord_killed(context: &Context) {
+    let mut cluster = settled(context);
+    cluster.kill(0);
+    cluster.is_settled_on(1);
+}
+
+fn lord_frozen(context: &Context) {
+    let cluster = settled(context);
+    cluster.node(0).signal(libc::SIGSTOP);
+    cluster.wait(1, LORD);
+    cluster.wait_for_route(1);
+    cluster.node(0).signal(libc::SIGCONT);
+    cluster.wait(0, "it has to become Lord again");
+    cluster.is_settled_on(0);
+}
+
+fn frozen_during_takeover(context: &Context) {
+    let cluster = Cluster::new(context, |settings| {
+        settings.switch_time = Duration::from_secs(3);
+    })
+    .started();
+    cluster.wait(0, "4.4.4.4 -> 1.1.1.1");
+    assert!(cluster.robot.wait_for_requests(Method::Post, 1, PATIENCE));
+    cluster.node(0).signal(libc::SIGSTOP);
+    // Its switch ends, and then another takes the IP, before it hears of either.
+    cluster.wait(1, LORD);
+    cluster.wait_for_route(1);
+    cluster.node(0).signal(libc::SIGCONT);
+    cluster.is_settled_on(0);
+}
+
+fn lord_shut_down(context: &Context) {
+    let mut cluster = settled(context);
+    let status = cluster.node_mut(0).stop(PATIENCE);
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    cluster.is_settled_on(1);
+}
+
+fn lord_reloaded(context: &Context) {
+    let cluster = settled(context);
+    cluster.node(0).signal(libc::SIGHUP);
+    cluster.wait_nth(0, "spawned uWSGI master process", 2);
+    cluster.wait_nth(0, LORD, 2);
+    cluster.is_settled_on(0);
+}
+
+fn lord_dies_in_takeover(context: &Context) {
+    let mut cluster = Cluster::new(context, |settings| {
+        settings.switch_time = Duration::from_secs(10);
+    })
+    .started();
+    assert!(cluster.robot.wait_for_requests(Method::Post, 1, PATIENCE));
+    cluster.kill(0);
+    cluster.wait(1, "a switch is running");
+    cluster.is_settled_on(1);
+}
