@@ -9,8 +9,10 @@ mod boot;
 mod build;
 mod cluster;
 mod context;
+mod hooks;
 mod legion;
 mod rows;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -27,7 +29,15 @@ fn main() -> ExitCode {
     let contexts = Context::all();
     let mut trials = Vec::new();
     for context in &contexts {
-        for (name, test) in [rows::TESTS, boot::TESTS, legion::TESTS].concat() {
+        for (name, test) in [
+            rows::TESTS,
+            boot::TESTS,
+            legion::TESTS,
+            signals::TESTS,
+            hooks::TESTS,
+        ]
+        .concat()
+        {
             trials.push(trial(context, name, test));
         }
         if context.is_our_own() {

@@ -6,20 +6,22 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::thread;
 
-/// What ends the demo early.
-const SIGNALS: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+/// What ends the demo early; and so does SIGHUP, but not under `nohup`.
+const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 
 /// The signals that were blocked, for somebody to wait for.
 pub struct Signals(libc::sigset_t);
 
-/// Blocks the signals in this thread and those that it starts, but for signals that are ignored,
-/// as `nohup` has it.
+/// Blocks the signals in this thread and those that it starts.
 pub fn block() -> Signals {
     let mut set = empty();
     // SAFETY: the set is initialized, and the signals are valid.
     unsafe {
-        for signal in SIGNALS.into_iter().filter(|&signal| !is_ignored(signal)) {
+        for signal in SIGNALS {
             libc::sigaddset(&mut set, signal);
+        }
+        if !is_ignored(libc::SIGHUP) {
+            libc::sigaddset(&mut set, libc::SIGHUP);
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
     }

@@ -1,0 +1,267 @@
+//! Several legions, several hooks, old ciphers.
+
+use std::process::Command;
+use std::time::Duration;
+
+use testbed::robot::Robot;
+use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE};
+
+use crate::Test;
+use crate::context::{Context, action, action_to, ip, lone_node, robot, robot_with, wait};
+
+pub const TESTS: &[Test] = &[
+    ("hooks_of_two_legions_in_one_instance", two_legions),
+    (
+        "hooks_of_one_legion_do_not_silence_another",
+        other_legion_stays,
+    ),
+    ("hooks_for_ipv4_and_ipv6_in_one_legion", two_families),
+    ("hooks_beside_cmd_and_log", beside_others),
+    ("hooks_setup", setup),
+    ("hooks_join", join),
+    ("hooks_unlord", unlord),
+    ("hooks_death", death),
+    ("cipher_bf_cbc_works", blowfish),
+    ("cipher_legacy_provider_is_not_left_loaded", no_legacy),
+];
+
+const SUBNET: &str = "2a01:4f8:fff1::";
+
+/// A Robot with two failover IPs, one of each family.
+fn robot_of_two() -> Robot {
+    robot_with(|settings| {
+        settings.failovers = vec![(ip("4.4.4.4"), None), (ip(SUBNET), None)];
+        settings.servers.push(ip("2a01:4f8:d0a:2003::"));
+    })
+}
+
+fn ipv6_action(robot: &Robot) -> String {
+    format!(
+        "hetzner-failoverip:user=FOO,pass=BAR,ip={SUBNET},active_ip=2a01:4f8:d0a:2003::,\
+         url={},ca_file={}",
+        robot.url(ip(SUBNET)),
+        robot.ca_file().display()
+    )
+}
+
+fn second() -> Legion {
+    Legion {
+        name: "second".into(),
+        ..Legion::of(1)
+    }
+}
+
+const FAST: &str = "legion-freq = 1\nlegion-tolerance = 5";
+
+fn two_legions(context: &Context) {
+    let robot = robot_of_two();
+    let config = NodeConfig::new()
+        .line(Legion::of(1).member(0))
+        .line(second().member(0))
+        .line(format!("legion-lord = failover {}", action(&robot, "")))
+        .line(format!("legion-lord = second {}", ipv6_action(&robot)))
+        .line(FAST);
+    let node = context.start(&config);
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    wait(
+        &node,
+        &format!("{SUBNET} is routed to 2a01:4f8:d0a:2003::"),
+        PATIENCE,
+    );
+    wait(&node, "i am now the Lord of the Legion second", PATIENCE);
+}
+
+/// All legions of an instance share one thread.
+fn other_legion_stays(context: &Context) {
+    let robot = robot_with(|settings| settings.switch_time = Duration::from_secs(12));
+    let other = Legion {
+        name: "other".into(),
+        ..Legion::of(2)
+    };
+    let observer = Observer::start();
+    let peer = context.start(
+        &NodeConfig::new()
+            .line(other.member(1))
+            .line(format!("legion-node = other 127.0.0.1:{}", observer.port()))
+            .line(FAST),
+    );
+    let node = context.start(
+        &NodeConfig::new()
+            .line(other.member(0))
+            .line(Legion::of(1).member(0))
+            .line(format!("legion-lord = failover {}", action(&robot, "")))
+            .line(FAST),
+    );
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    assert!(observer.wait_for_more(other.ports[1], 8, PATIENCE));
+    for node in [&node, &peer] {
+        assert!(!node.log().contains("left Legion"), "{}", node.log().text());
+    }
+}
+
+fn two_families(context: &Context) {
+    let robot = robot_of_two();
+    let config = lone_node(&action(&robot, ""))
+        .line(format!("legion-lord = failover {}", ipv6_action(&robot)));
+    let node = context.start(&config);
+    wait(&node, "i am now the Lord", PATIENCE);
+    assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("1.1.1.1")));
+    assert_eq!(robot.route(ip(SUBNET)), Some(ip("2a01:4f8:d0a:2003::")));
+}
+
+fn beside_others(context: &Context) {
+    let robot = robot();
+    let directory = tempfile::tempdir().unwrap();
+    let touched = directory.path().join("touched");
+    let config = NodeConfig::new()
+        .line(Legion::of(1).member(0))
+        .line("legion-lord = failover log:before")
+        .line(format!("legion-lord = failover {}", action(&robot, "")))
+        .line(format!(
+            "legion-lord = failover cmd:touch {}",
+            touched.display()
+        ))
+        .line("legion-lord = failover log:after")
+        .line(FAST);
+    let node = context.start(&config);
+    wait(&node, "i am now the Lord", PATIENCE);
+    let lines = node.log().lines();
+    let position = |part: &str| lines.iter().position(|line| line.starts_with(part));
+    let order = ["before", "[hetzner-failoverip] 4.4.4.4 is routed", "after"].map(position);
+    assert!(
+        order[0].is_some() && order.is_sorted(),
+        "{order:?}\n{}",
+        node.log().text()
+    );
+    assert!(touched.exists());
+}
+
+/// A node whose legion has the action as this hook.
+fn with_hook(context: &Context, robot: &Robot, event: &str) -> Node {
+    context.start(
+        &NodeConfig::new()
+            .line(Legion::of(1).member(0))
+            .line(format!("legion-{event} = failover {}", action(robot, "")))
+            .line(FAST),
+    )
+}
+
+fn setup(context: &Context) {
+    let robot = robot();
+    let node = with_hook(context, &robot, "setup");
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    wait(&node, "legion manager thread enabled", PATIENCE);
+    assert_eq!(node.log().count("is routed to"), 1);
+}
+
+fn join(context: &Context) {
+    let robot = robot();
+    let node = with_hook(context, &robot, "join");
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    wait(&node, "i am now the Lord", PATIENCE);
+}
+
+fn unlord(context: &Context) {
+    let robot = robot();
+    let legion = Legion {
+        quorum: 1,
+        ..Legion::of(2)
+    };
+    let lesser = context.start(
+        &NodeConfig::new()
+            .line(legion.member(1))
+            .line(format!(
+                "legion-unlord = failover {}",
+                action_to(&robot, "3.3.3.3", "")
+            ))
+            .line(FAST),
+    );
+    wait(&lesser, "i am now the Lord", PATIENCE);
+    let _greater = context.start(&NodeConfig::new().line(legion.member(0)).line(FAST));
+    wait(&lesser, "4.4.4.4 is routed to 3.3.3.3", PATIENCE);
+}
+
+fn death(context: &Context) {
+    let robot = robot();
+    let mut node = with_hook(context, &robot, "death");
+    wait(&node, "i am now the Lord", PATIENCE);
+    assert_eq!(robot.requests().len(), 0);
+    let status = node.stop(PATIENCE);
+    assert_eq!(
+        status.and_then(|status| status.code()),
+        Some(0),
+        "{}",
+        node.log().text()
+    );
+    assert!(
+        node.log().contains("4.4.4.4 is routed to 1.1.1.1"),
+        "{}",
+        node.log().text()
+    );
+    assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("1.1.1.1")));
+}
+
+/// A plugin that says whether OpenSSL's legacy provider is active once all have started. (Its
+/// file stays mapped until the process ends, active or not, so that tells nothing.)
+const PROBE: &str = r#"
+#include "uwsgi_abi.h"
+extern void uwsgi_log(const char *, ...);
+extern int OSSL_PROVIDER_available(void *, const char *);
+static void post_init(void) {
+    uwsgi_log("legacy provider: %d\n", OSSL_PROVIDER_available(0, "legacy"));
+}
+struct { struct hz_uwsgi_plugin plugin; char room[512]; } probe_plugin = {
+    { .name = "probe", .post_init = post_init }
+};
+"#;
+
+fn probe() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("probe.c"), PROBE).unwrap();
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "probe_plugin.so", "probe.c", "-I"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/include"))
+        .current_dir(directory.path())
+        .status();
+    assert!(status.expect("cc runs").success());
+    directory
+}
+
+/// The line that loads the probe, after the plugin.
+fn probe_line(probe: &tempfile::TempDir) -> String {
+    format!("plugin = {}/probe_plugin.so", probe.path().display())
+}
+
+fn blowfish(context: &Context) {
+    let robot = robot();
+    let legion = Legion {
+        cipher: "bf-cbc:secret1".into(),
+        quorum: 2,
+        ..Legion::of(2)
+    };
+    let probe = probe();
+    let nodes = [0, 1].map(|node| {
+        context.start(
+            &NodeConfig::new()
+                .line(probe_line(&probe))
+                .line(legion.member(node))
+                .line(format!("legion-lord = failover {}", action(&robot, "")))
+                .line(FAST),
+        )
+    });
+    wait(&nodes[0], "i am now the Lord", PATIENCE);
+    assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("1.1.1.1")));
+    wait(&nodes[0], "legacy provider: 1", PATIENCE);
+    let advice = "a legion's cipher needs OpenSSL's legacy provider, which was loaded for it; \
+                  aes-256-cbc does not";
+    assert!(nodes[0].log().contains(advice), "{}", nodes[0].log().text());
+}
+
+fn no_legacy(context: &Context) {
+    let robot = robot();
+    let probe = probe();
+    let node = context.start(&lone_node(&action(&robot, "")).line(probe_line(&probe)));
+    wait(&node, "legacy provider: 0", PATIENCE);
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    assert!(!node.log().contains("aes-256-cbc does not"));
+}

@@ -1,0 +1,144 @@
+//! What happens to a node while its takeover runs.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use testbed::robot::{Method, Robot};
+use testbed::uwsgi::{Node, PATIENCE};
+
+use crate::Test;
+use crate::context::{Context, action, ip, lone_node, robot_with, wait};
+
+pub const TESTS: &[Test] = &[
+    ("signals_change_nothing", storm),
+    ("signals_sigint_ends_uwsgi_during_a_takeover", sigint),
+    ("signals_sighup_reloads_uwsgi_during_a_takeover", sighup),
+    ("workers_inherit_nothing_from_a_takeover", workers),
+];
+
+/// Far less than the takeover would take, far more than uWSGI needs.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A node in the middle of a takeover that will not end by itself.
+fn in_a_takeover(context: &Context) -> (Robot, Node) {
+    let robot = robot_with(|settings| settings.switch_time = Duration::from_secs(3600));
+    let node = context.start(&lone_node(&action(&robot, "timeout=600")));
+    assert!(robot.wait_for_requests(Method::Post, 1, PATIENCE));
+    (robot, node)
+}
+
+/// The seconds that a takeover took, as its last line says.
+fn seconds(line: &str) -> f64 {
+    let after = line
+        .split("(after ")
+        .nth(1)
+        .expect("the line says how long it took");
+    let seconds = after.split(' ').next().expect("a number follows");
+    seconds.parse().expect("a number of seconds")
+}
+
+fn storm(context: &Context) {
+    let robots =
+        [(); 2].map(|()| robot_with(|settings| settings.switch_time = Duration::from_secs(4)));
+    let [calm, stormy] = [0, 1].map(|index| context.start(&lone_node(&action(&robots[index], ""))));
+    assert!(robots[1].wait_for_requests(Method::Post, 1, PATIENCE));
+    let end = "4.4.4.4 is routed to 1.1.1.1";
+    let mut sent = 0;
+    while !stormy.log().contains(end) && sent < 100_000 {
+        for signal in [libc::SIGCHLD, libc::SIGWINCH, libc::SIGUSR1, libc::SIGCONT] {
+            stormy.signal(signal);
+            sent += 1;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(sent > 400, "{sent} signals are no storm");
+    let [calm, stormy] = [&calm, &stormy].map(|node| wait(node, end, PATIENCE));
+    for line in [&calm, &stormy] {
+        assert!(line.ends_with(", 1 request)"), "{line}");
+    }
+    let ratio = seconds(&stormy) / seconds(&calm);
+    assert!((0.5..2.0).contains(&ratio), "{stormy} / {calm}");
+}
+
+fn sigint(context: &Context) {
+    let (_robot, mut node) = in_a_takeover(context);
+    let status = node.stop(SOON);
+    assert_eq!(
+        status.and_then(|status| status.code()),
+        Some(0),
+        "{}",
+        node.log().text()
+    );
+    assert!(node.log().contains("goodbye to uWSGI."));
+}
+
+fn sighup(context: &Context) {
+    let (robot, mut node) = in_a_takeover(context);
+    node.signal(libc::SIGHUP);
+    let again = node
+        .log()
+        .wait_for_nth("spawned uWSGI master process", 2, SOON);
+    assert!(again.is_some(), "{}", node.log().text());
+    robot.set_switch_time(Duration::ZERO);
+    robot.set_route(ip("4.4.4.4"), None);
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    assert!(!node.crashed());
+}
+
+/// The inodes of all connections to this port.
+fn connections(port: u16) -> HashSet<String> {
+    let mut inodes = HashSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let table = std::fs::read_to_string(table).unwrap_or_default();
+        for line in table.lines().skip(1) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words[2].ends_with(&format!(":{port:04X}")) {
+                inodes.insert(format!("socket:[{}]", words[9]));
+            }
+        }
+    }
+    inodes
+}
+
+/// What a process has open.
+fn open(pid: &str) -> HashSet<String> {
+    let directory = PathBuf::from(format!("/proc/{pid}/fd"));
+    let entries = directory.read_dir().expect("the process is there");
+    let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets.map(|target| target.display().to_string()).collect()
+}
+
+fn threads(pid: &str) -> usize {
+    let tasks = PathBuf::from(format!("/proc/{pid}/task")).read_dir();
+    tasks.expect("the process is there").count()
+}
+
+/// The last word of a line, or of what is before its closing parenthesis.
+fn pid_in(line: &str, before: &str) -> String {
+    let rest = line.split(before).nth(1).expect("the line names a process");
+    rest.chars().take_while(char::is_ascii_digit).collect()
+}
+
+fn workers(context: &Context) {
+    let (robot, node) = in_a_takeover(context);
+    let first = pid_in(&wait(&node, "spawned uWSGI worker 1", PATIENCE), "(pid: ");
+    // SAFETY: a worker of a node that is ours.
+    unsafe { libc::kill(first.parse().unwrap(), libc::SIGKILL) };
+    let second = pid_in(
+        &wait(&node, "Respawned uWSGI worker 1", PATIENCE),
+        "(new pid: ",
+    );
+    let connections = connections(robot.port());
+    let master = node.pid().to_string();
+    assert_eq!(open(&master).intersection(&connections).count(), 1);
+    assert_eq!(open(&second).intersection(&connections).count(), 0);
+    assert_eq!(threads(&second), 1);
+    // The takeover goes on.
+    robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
+    let end = wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+    assert!(end.ends_with(", 1 request)"), "{end}");
+    wait(&node, "i am now the Lord", PATIENCE);
+    let threads_of_uwsgi = 2; // main and legion
+    assert_eq!(threads(&master), threads_of_uwsgi);
+}
