@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::{confidential, uwsgi};
+
 /// How often a wait is reported.
 const REPORT: Duration = Duration::from_secs(10);
 
@@ -51,7 +53,7 @@ impl<T> Say<T> {
     }
 }
 
-/// Runs `work` on a thread of its own, with all signals blocked in it, and beats on this one
+/// Runs `work` on a thread of its own, confidentially and with all signals blocked, and beats on this one
 /// until it ends, or `bound` has passed.
 ///
 /// # Errors
@@ -62,12 +64,12 @@ pub fn accompany<T: Send + 'static>(
     work: impl FnOnce(&Say<T>) -> T + Send + 'static,
 ) -> Result<T, Lost> {
     let (sender, receiver) = mpsc::channel();
-    let thread = crate::uwsgi::without_signals(|| {
+    let thread = uwsgi::without_signals(|| {
         thread::Builder::new()
             .name("failoverip".into())
             .spawn(move || {
                 let say = Say(sender);
-                let result = work(&say);
+                let result = confidential::run(|| work(&say));
                 let _ = say.0.send(Message::Result(result));
             })
     })?;

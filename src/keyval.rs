@@ -3,6 +3,8 @@
 //! It is uWSGI's own (`uwsgi_kvlist_parse`, core/utils.c), made strict where uWSGI
 //! silently drops what it does not understand.
 
+use zeroize::Zeroizing;
+
 /// One item of the list, its escapes resolved.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Item {
@@ -24,14 +26,16 @@ pub fn parse(text: &[u8]) -> Vec<Item> {
         .collect()
 }
 
-fn split_items(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut items = vec![Vec::new()];
+/// The items may hold a password: they are wiped, and never moved by growing.
+fn split_items(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let empty = || Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut items = vec![empty()];
     let mut current = 0;
     let mut bytes = text.iter();
     while let Some(&byte) = bytes.next() {
         match byte {
             b',' => {
-                items.push(Vec::new());
+                items.push(empty());
                 current += 1;
             }
             b'\\' => items[current].extend(bytes.next()),

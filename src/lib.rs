@@ -7,14 +7,18 @@
 //! follows the procedure, asking `robot`, the webservice, whose answers it alone interprets.
 //! A number goes back. Besides, `suspension` has a node that failed come back, `lordship`
 //! has a Lord that was cut off make sure of itself, `openssl`
-//! lets old ciphers work, `fork` keeps connections from forked processes, `secret` holds the password, `text` makes foreign text fit for a
+//! lets old ciphers work, `fork` keeps connections from forked processes, and
+//! `confidential` memory, `secret` holds the password, `text` makes foreign text fit for a
 //! log, and `uwsgi` is uWSGI, as C has it and as the rest sees it.
 //!
-//! `unsafe` is confined to `uwsgi`, `plugin`, `openssl` and `fork`.
+//! `unsafe` is confined to `uwsgi`, `plugin`, `openssl`, `fork` and
+//! `confidential`.
 #![deny(unsafe_code)]
 
 mod action;
 mod boot;
+#[allow(unsafe_code)] // memory is the kernel's
+mod confidential;
 mod config;
 #[allow(unsafe_code)] // what happens in a child
 mod fork;

@@ -1,0 +1,277 @@
+//! Memory that keeps secrets: wiped when freed, and absent in forked processes and core dumps.
+//!
+//! A takeover sends a password, and with it leaves copies in every buffer on the way. uWSGI's
+//! workers are forked from the process that this happens in, at any time. So all that a
+//! takeover's thread allocates comes from an arena that the kernel gives to no child
+//! (`MADV_WIPEONFORK`) and puts in no core dump, and that is wiped as it is freed; its stack
+//! is treated alike. What other threads allocate is the system's, as ever.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr::{NonNull, null_mut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use linked_list_allocator::Heap;
+
+#[global_allocator]
+static ALLOCATOR: Confidential = Confidential {
+    arena: Mutex::new(Arena::Unmade),
+};
+
+/// The address space of the arena. A page of it is memory only once it is used.
+const ARENA: usize = 16 << 20;
+
+/// How far below the frame that starts a takeover its own frames begin: enough to leave that
+/// frame alone when the rest is wiped.
+const DISTANCE: usize = 16 << 10;
+
+thread_local! {
+    static IS_CONFIDENTIAL: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Confidential {
+    arena: Mutex<Arena>,
+}
+
+enum Arena {
+    Unmade,
+    Made(Heap),
+    /// The kernel gave none: the system's memory has to do, and is wiped all the same.
+    Refused,
+}
+
+// SAFETY: a heap that is only used under the allocator's lock.
+unsafe impl Send for Arena {}
+
+/// Runs `work` with everything that it allocates, and its stack, kept confidential. For a
+/// thread of its own: what is left on its stack afterwards is wiped.
+#[inline(never)]
+pub fn run<T>(work: impl FnOnce() -> T) -> T {
+    let stack = Stack::below_here();
+    stack.advise(libc::MADV_WIPEONFORK);
+    stack.advise(libc::MADV_DONTDUMP);
+    IS_CONFIDENTIAL.set(true);
+    let result = at_a_distance(work);
+    IS_CONFIDENTIAL.set(false);
+    // Its pages are given back, and come again empty. The stack itself is kept for another
+    // thread, which has no secrets.
+    stack.advise(libc::MADV_DONTNEED);
+    stack.advise(libc::MADV_DODUMP);
+    stack.advise(libc::MADV_KEEPONFORK);
+    result
+}
+
+#[inline(never)]
+fn at_a_distance<T>(work: impl FnOnce() -> T) -> T {
+    let distance = std::hint::black_box([0_u8; DISTANCE]);
+    let result = work();
+    std::hint::black_box(&distance);
+    result
+}
+
+/// The part of this thread's stack that is not in use yet, in whole pages.
+struct Stack {
+    start: usize,
+    length: usize,
+}
+
+impl Stack {
+    /// What lies above the current frame stays as it is: the C library keeps its own data
+    /// there, which a forked process needs.
+    #[inline(never)]
+    fn below_here() -> Stack {
+        let here = std::hint::black_box(0_u8);
+        // SAFETY: the attributes are those of this very thread, and are given back.
+        unsafe {
+            let page = libc::sysconf(libc::_SC_PAGESIZE).unsigned_abs() as usize;
+            let mut attributes = std::mem::zeroed();
+            if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
+                return Stack {
+                    start: 0,
+                    length: 0,
+                };
+            }
+            let (mut start, mut size) = (null_mut(), 0);
+            libc::pthread_attr_getstack(&attributes, &mut start, &mut size);
+            libc::pthread_attr_destroy(&mut attributes);
+            let start = (start as usize).next_multiple_of(page);
+            let end = (&raw const here as usize) / page * page - page;
+            Stack {
+                start,
+                length: end.saturating_sub(start),
+            }
+        }
+    }
+
+    fn advise(&self, advice: i32) {
+        if self.length > 0 {
+            // SAFETY: pages of this thread's stack below all frames in use. An old kernel
+            // that does not know the advice refuses it.
+            unsafe { libc::madvise(self.start as *mut c_void, self.length, advice) };
+        }
+    }
+}
+
+impl Confidential {
+    fn arena(&self) -> MutexGuard<'_, Arena> {
+        self.arena.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// SAFETY: memory comes from one of two allocators and goes back to the one it came from, which
+// is told by its address.
+unsafe impl GlobalAlloc for Confidential {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if IS_CONFIDENTIAL.get() {
+            if let Some(memory) = self.arena().allocate(layout) {
+                return memory.as_ptr();
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        let is_confidential = IS_CONFIDENTIAL.get();
+        let mut arena = self.arena();
+        let is_of_arena = arena.holds(memory);
+        if is_of_arena || is_confidential {
+            // SAFETY: the caller's promise: so much memory, which nobody uses any more.
+            unsafe { libc::explicit_bzero(memory.cast(), layout.size()) };
+        }
+        match (&mut *arena, NonNull::new(memory)) {
+            (Arena::Made(heap), Some(memory)) if is_of_arena => {
+                // SAFETY: it came from this heap, with this layout.
+                unsafe { heap.deallocate(memory, layout) };
+            }
+            _ => {
+                drop(arena);
+                // SAFETY: it came from the system, with this layout.
+                unsafe { System.dealloc(memory, layout) };
+            }
+        }
+    }
+}
+
+impl Arena {
+    fn allocate(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if let Arena::Unmade = self {
+            *self = Arena::make();
+        }
+        match self {
+            Arena::Made(heap) => heap.allocate_first_fit(layout).ok(),
+            Arena::Unmade | Arena::Refused => None,
+        }
+    }
+
+    fn make() -> Arena {
+        // SAFETY: new memory, which becomes the heap's for as long as the process lives.
+        unsafe {
+            let memory = libc::mmap(
+                null_mut(),
+                ARENA,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            );
+            if memory == libc::MAP_FAILED {
+                return Arena::Refused;
+            }
+            libc::madvise(memory, ARENA, libc::MADV_WIPEONFORK);
+            libc::madvise(memory, ARENA, libc::MADV_DONTDUMP);
+            Arena::Made(Heap::new(memory.cast(), ARENA))
+        }
+    }
+
+    fn holds(&self, memory: *mut u8) -> bool {
+        match self {
+            Arena::Made(heap) => (heap.bottom()..heap.top()).contains(&memory),
+            Arena::Unmade | Arena::Refused => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_confidential_thread_allocates_from_the_arena_and_others_do_not() {
+        let confidential = std::thread::spawn(|| run(|| vec![7_u8; 100]))
+            .join()
+            .unwrap();
+        assert!(ALLOCATOR.arena().holds(confidential.as_ptr().cast_mut()));
+        let usual = Box::new([7_u8; 100]);
+        assert!(!ALLOCATOR.arena().holds(usual.as_ptr().cast_mut()));
+    }
+
+    #[test]
+    fn what_is_freed_is_wiped() {
+        std::thread::spawn(|| {
+            run(|| {
+                let mut secret = vec![0xa5_u8; 4096];
+                let place = secret.as_ptr();
+                secret = Vec::new();
+                std::hint::black_box(&secret);
+                // SAFETY: the arena stays mapped; only bytes are read. Its first words may
+                // hold the heap's own list.
+                let left = unsafe { std::slice::from_raw_parts(place.add(64), 4000) };
+                assert!(!left.contains(&0xa5));
+            });
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_forked_process_has_nothing_of_it() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            run(move || {
+                let on_heap = Box::new([0xa5_u8; 64]);
+                let on_stack = std::hint::black_box([0xa5_u8; 64]);
+                tell.send([on_heap.as_ptr() as usize, on_stack.as_ptr() as usize])
+                    .unwrap();
+                let _ = ended.recv();
+                assert_eq!((on_heap[32], on_stack[32]), (0xa5, 0xa5));
+            });
+        });
+        let places: [usize; 2] = told.recv().unwrap();
+        // SAFETY: the child reads two bytes of its own, and ends.
+        let status = unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                let seen = |place: usize| (place as *const u8).add(32).read_volatile() == 0xa5;
+                libc::_exit(i32::from(seen(places[0])) + 2 * i32::from(seen(places[1])));
+            }
+            let mut status = 0;
+            libc::waitpid(child, &mut status, 0);
+            status
+        };
+        assert!(libc::WIFEXITED(status));
+        assert_eq!(libc::WEXITSTATUS(status), 0);
+        drop(end);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn memory_may_be_freed_by_another_thread_and_is_used_again() {
+        for _ in 0..100 {
+            let big = std::thread::spawn(|| run(|| vec![1_u8; 1 << 20]))
+                .join()
+                .unwrap();
+            assert!(ALLOCATOR.arena().holds(big.as_ptr().cast_mut()));
+        }
+    }
+
+    #[test]
+    fn more_than_the_arena_holds_is_still_had() {
+        let huge = std::thread::spawn(|| run(|| vec![1_u8; 2 * ARENA]))
+            .join()
+            .unwrap();
+        assert_eq!(huge.len(), 2 * ARENA);
+    }
+}
