@@ -51,6 +51,7 @@ CHECK_MEMBER(uwsgi_plugin, init, int (*)(void))
 CHECK_MEMBER(uwsgi_plugin, post_init, void (*)(void))
 CHECK_MEMBER(uwsgi_plugin, master_fixup, void (*)(int))
 CHECK_MEMBER(uwsgi_plugin, master_cycle, void (*)(void))
+CHECK_MEMBER(uwsgi_plugin, postinit_apps, void (*)(void))
 CHECK_MEMBER(uwsgi_plugin, master_cleanup, void (*)(void))
 CHECK_MEMBER(uwsgi_plugin, options, struct uwsgi_option *)
 

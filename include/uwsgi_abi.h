@@ -174,6 +174,7 @@ struct hz_uwsgi_legion_action {
     ABI_FIELD(uwsgi_plugin, post_init, 48, 8) \
     ABI_FIELD(uwsgi_plugin, post_fork, 56, 8) \
     ABI_FIELD(uwsgi_plugin, options, 64, 8) \
+    ABI_FIELD(uwsgi_plugin, postinit_apps, 120, 8) \
     ABI_FIELD(uwsgi_plugin, master_fixup, 136, 8) \
     ABI_FIELD(uwsgi_plugin, master_cycle, 144, 8) \
     ABI_FIELD(uwsgi_plugin, atexit, 208, 8) \

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::config::Order;
+use crate::robot;
 use crate::uwsgi::{self, Hook, Legion};
 
 /// The legion action's name.
@@ -86,9 +87,12 @@ impl Findings {
         }
         let line = |what: &dyn Display| format!("{place}: {}: {what}", hook.action);
         match Order::parse(&hook.argument) {
-            Ok(order) => self
-                .warnings
-                .extend(order.warnings().iter().map(|warning| line(warning))),
+            Ok(order) => {
+                self.warnings
+                    .extend(order.warnings().iter().map(|warning| line(warning)));
+                self.mistakes
+                    .extend(robot::proxy_for(&order.url).err().map(|error| line(&error)));
+            }
             Err(mistakes) => self
                 .mistakes
                 .extend(mistakes.iter().map(|mistake| line(mistake))),

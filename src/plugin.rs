@@ -40,6 +40,7 @@ pub static hetzner_plugin: Plugin = Plugin {
         name: c"hetzner".as_ptr(),
         on_load: Some(on_load),
         init: Some(init),
+        postinit_apps: Some(postinit_apps),
         master_cycle: Some(master_cycle),
         master_cleanup: Some(master_cleanup),
         // SAFETY: null pointers, no functions and zeroes are what C leaves unset members as.
@@ -72,12 +73,7 @@ unsafe extern "C" fn init() -> c_int {
         for warning in &findings.warnings {
             log!(NAME, "WARNING {warning}");
         }
-        for mistake in &findings.mistakes {
-            log!(NAME, "ERROR {mistake}");
-        }
-        if !findings.mistakes.is_empty() {
-            uwsgi::exit(1);
-        }
+        exit_for_mistakes(&findings.mistakes);
         if openssl::settle(&uwsgi::legions()) {
             log!(
                 NAME,
@@ -88,6 +84,23 @@ unsafe extern "C" fn init() -> c_int {
         LEGIONS.get_or_init(|| findings.legions);
     });
     DONE
+}
+
+/// Called before the workers are started, when privileges have been dropped if ever they are:
+/// what a takeover will read must be readable now too.
+unsafe extern "C" fn postinit_apps() {
+    guard("postinit_apps", || {
+        exit_for_mistakes(&boot::check().mistakes);
+    });
+}
+
+fn exit_for_mistakes(mistakes: &[String]) {
+    for mistake in mistakes {
+        log!(NAME, "ERROR {mistake}");
+    }
+    if !mistakes.is_empty() {
+        uwsgi::exit(1);
+    }
 }
 
 /// Called about once a second, on the main thread of the master.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,8 @@ pub struct Secret(Zeroizing<Vec<u8>>);
 /// Why a password file cannot be used. The text never holds what is in the file.
 #[derive(Debug, Error)]
 pub enum FileError {
-    #[error("{0} cannot be read: {1}")]
-    Unreadable(PathBuf, std::io::Error),
+    #[error("{path} cannot be read: {error}{}", whose_rights(.error))]
+    Unreadable { path: PathBuf, error: io::Error },
     #[error("{0} is not a regular file")]
     NotAFile(PathBuf),
     #[error("{0} may be read by everybody (mode {1:03o}): run `chmod o-rwx {0}`")]
@@ -42,7 +42,10 @@ impl Secret {
     /// The file is not there, not a regular file, readable by everybody, longer than 4 KiB,
     /// or its first line is empty.
     pub fn from_file(path: &Path) -> Result<Secret, FileError> {
-        let unreadable = |error| FileError::Unreadable(path.into(), error);
+        let unreadable = |error| FileError::Unreadable {
+            path: path.into(),
+            error,
+        };
         // Not to wait for a writer, should the path be a named pipe.
         let file = File::options()
             .read(true)
@@ -74,6 +77,18 @@ impl Secret {
     /// The bytes themselves, for the one place that sends them and the one that masks them.
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Who it is that may not read something: uWSGI may have changed its user.
+pub fn whose_rights(error: &io::Error) -> String {
+    match (error.kind(), std::fs::metadata("/proc/self")) {
+        (io::ErrorKind::PermissionDenied, Ok(process)) => format!(
+            "; uWSGI runs as uid {} and gid {}, which must be able to read it",
+            process.uid(),
+            process.gid()
+        ),
+        _ => String::new(),
     }
 }
 
@@ -139,7 +154,7 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_directory_are_errors() {
         let missing = Secret::from_file(Path::new("/nonexistent/password"));
-        assert!(matches!(missing, Err(FileError::Unreadable(..))));
+        assert!(matches!(missing, Err(FileError::Unreadable { .. })));
         let directory = Secret::from_file(Path::new("/"));
         assert!(matches!(directory, Err(FileError::NotAFile(..))));
     }

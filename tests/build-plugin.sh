@@ -25,7 +25,7 @@ exec 9>target/plugin/.lock
 flock 9 # another run may be building it just now
 ! is_current || exit 0
 
-say "building the plugin with uwsgi --build-plugin (a minute at the first time)"
+say "building the plugin with uwsgi --build-plugin (up to a minute)"
 work=target/plugin/.building
 rm -rf "$work"
 mkdir "$work"

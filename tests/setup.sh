@@ -123,7 +123,7 @@ build_uwsgi() {
         say "building uWSGI $1 (a quarter of a minute)"
         # The core alone. OpenSSL is a must, for the Legion; libraries that nothing here uses are left out.
         (cd "$work/source" &&
-            UWSGI_PROFILE_OVERRIDE='ssl=true;xml=false;json=false;pcre=false' python3 uwsgiconfig.py --build core
+            UWSGI_PROFILE_OVERRIDE='ssl=true;xml=false;json=false;pcre=false;embedded_plugins=corerouter,http' python3 uwsgiconfig.py --build core
         ) >>"$work/result/build.log" 2>&1 || build_failed "uWSGI $1 could not be built"
         cp "$work/source/uwsgi" "$work/source/uwsgi.h" "$work/result/"
         finish "$1"

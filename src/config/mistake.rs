@@ -1,11 +1,12 @@
 //! What can be wrong with an action's argument, in words.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::secret::FileError;
+use crate::secret::{FileError, whose_rights};
 
 /// One mistake: the key, and what is wrong with it. It never shows a value of `password`.
 #[derive(Debug, Error)]
@@ -67,8 +68,8 @@ pub enum Reason {
     NotSeconds(String, u64, u64),
     #[error("{0}")]
     PasswordFile(#[from] FileError),
-    #[error("{0} cannot be read: {1}")]
-    CaUnreadable(PathBuf, String),
+    #[error("{path} cannot be read: {error}{}", whose_rights(.error))]
+    CaUnreadable { path: PathBuf, error: io::Error },
     #[error("{0} holds no certificate that can be used: it must be a PEM bundle")]
     CaEmpty(PathBuf),
 }

@@ -56,8 +56,10 @@ pub fn password_file(value: &[u8]) -> Result<PathBuf, Reason> {
 /// A file that holds at least one certificate now.
 pub fn ca_file(value: &[u8]) -> Result<PathBuf, Reason> {
     let path = PathBuf::from(OsStr::from_bytes(value));
-    let content = std::fs::read(&path)
-        .map_err(|error| Reason::CaUnreadable(path.clone(), error.to_string()))?;
+    let content = std::fs::read(&path).map_err(|error| Reason::CaUnreadable {
+        path: path.clone(),
+        error,
+    })?;
     let mut store = rustls::RootCertStore::empty();
     let certificates = CertificateDer::pem_slice_iter(&content).filter_map(Result::ok);
     match store.add_parsable_certificates(certificates) {

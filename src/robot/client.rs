@@ -14,6 +14,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use super::answer::{Answer, Reader};
 use super::connection::{Sent, connector};
 use super::failure::Failure;
+use super::proxy::{self, ProxyError};
 use super::trust::{self, BundleError};
 use super::{Robot, Route, Switch};
 use crate::config::Order;
@@ -34,6 +35,8 @@ pub enum SetupError {
     Password(#[from] FileError),
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error("username and password cannot be sent in an HTTP header")]
     Credentials,
     #[error("the request's form cannot be written: {0}")]
@@ -71,6 +74,7 @@ impl Client {
         let uri = order.url.as_uri().clone();
         let config = Agent::config_builder()
             .tls_config(trust::tls_config(&order.trust)?)
+            .proxy(proxy::for_url(&order.url)?)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)

@@ -5,6 +5,7 @@ use std::error::Error;
 use rustls::CertificateError;
 
 use super::problem::Problem;
+use crate::text;
 
 /// A request that ended without a whole answer.
 pub enum Failure {
@@ -21,10 +22,12 @@ impl Failure {
     /// handed to an established connection. `host`: who was asked, for the text.
     pub fn new(error: &ureq::Error, sent: bool, host: &str) -> Failure {
         let host = host.to_string();
+        // An error may quote what the server sent.
         if let Some(reason) = certificate(error) {
+            let reason = text::printable(reason.as_bytes());
             return Failure::Certificate(Problem::Certificate { host, reason });
         }
-        let reason = reason(error);
+        let reason = text::printable(reason(error).as_bytes());
         match sent {
             true => Failure::Unanswered(Problem::NoWholeAnswer { host, reason }),
             false => Failure::NotConnected(Problem::NoConnection { host, reason }),

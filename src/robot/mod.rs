@@ -7,6 +7,7 @@ mod client;
 mod connection;
 mod failure;
 mod problem;
+mod proxy;
 mod trust;
 
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use client::{Client, SetupError};
 pub use problem::Problem;
+pub use proxy::for_url as proxy_for;
 
 /// The failover IP's resource, as a takeover needs it.
 pub trait Robot {

@@ -33,7 +33,7 @@ pub struct uwsgi_plugin {
     pub after_request: Unused,
     pub preinit_apps: Unused,
     pub init_apps: Unused,
-    pub postinit_apps: Unused,
+    pub postinit_apps: Option<unsafe extern "C" fn()>,
     pub fixup: Unused,
     pub master_fixup: Option<unsafe extern "C" fn(c_int)>,
     pub master_cycle: Option<unsafe extern "C" fn()>,
@@ -246,7 +246,7 @@ mod tests {
 
     layout! {
         uwsgi_plugin { name, alias, modifier1, data, on_load, init, post_init, post_fork,
-            options, master_fixup, master_cycle, atexit, master_cleanup }
+            options, postinit_apps, master_fixup, master_cycle, atexit, master_cleanup }
         uwsgi_option { name, r#type, shortcut, help, func, data, flags }
         uwsgi_string_list { value, len, custom, custom_ptr, next }
         uwsgi_legion_node { name, name_len, valor, uuid, last_seen, next }

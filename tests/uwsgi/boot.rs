@@ -36,7 +36,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// A node that does not come up, and its log.
-fn refused(context: &Context, config: &NodeConfig) -> Node {
+pub fn refused(context: &Context, config: &NodeConfig) -> Node {
     let mut node = context.start(config);
     let status = node.wait(PATIENCE).unwrap_or_else(|| {
         panic!("uWSGI did not exit:\n{}", node.log().text());
@@ -46,7 +46,7 @@ fn refused(context: &Context, config: &NodeConfig) -> Node {
     node
 }
 
-fn errors(node: &Node) -> Vec<String> {
+pub fn errors(node: &Node) -> Vec<String> {
     let lines = node.log().lines();
     let errors = lines
         .iter()

@@ -87,8 +87,8 @@ fn other_legion_stays(context: &Context) {
     );
     let node = context.start(
         &NodeConfig::new()
-            .line(other.member(0))
             .line(Legion::of(1).member(0))
+            .line(other.member(0))
             .line(format!("legion-lord = failover {}", action(&robot, "")))
             .line(FAST),
     );

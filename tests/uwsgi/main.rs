@@ -12,6 +12,7 @@ mod context;
 mod hooks;
 mod legion;
 mod rows;
+mod secrets;
 mod signals;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             legion::TESTS,
             signals::TESTS,
             hooks::TESTS,
+            secrets::TESTS,
         ]
         .concat()
         {

@@ -1,11 +1,9 @@
 //! What happens to a node while its takeover runs.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use testbed::robot::{Method, Robot};
-use testbed::uwsgi::{Node, PATIENCE};
+use testbed::uwsgi::{Node, PATIENCE, process};
 
 use crate::Test;
 use crate::context::{Context, action, ip, lone_node, robot_with, wait};
@@ -86,59 +84,37 @@ fn sighup(context: &Context) {
     assert!(!node.crashed());
 }
 
-/// The inodes of all connections to this port.
-fn connections(port: u16) -> HashSet<String> {
-    let mut inodes = HashSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let table = std::fs::read_to_string(table).unwrap_or_default();
-        for line in table.lines().skip(1) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if words[2].ends_with(&format!(":{port:04X}")) {
-                inodes.insert(format!("socket:[{}]", words[9]));
-            }
-        }
-    }
-    inodes
-}
-
-/// What a process has open.
-fn open(pid: &str) -> HashSet<String> {
-    let directory = PathBuf::from(format!("/proc/{pid}/fd"));
-    let entries = directory.read_dir().expect("the process is there");
-    let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-    targets.map(|target| target.display().to_string()).collect()
-}
-
-fn threads(pid: &str) -> usize {
-    let tasks = PathBuf::from(format!("/proc/{pid}/task")).read_dir();
-    tasks.expect("the process is there").count()
-}
-
-/// The last word of a line, or of what is before its closing parenthesis.
-fn pid_in(line: &str, before: &str) -> String {
+/// The process id that a line names after this.
+fn pid_in(line: &str, before: &str) -> u32 {
     let rest = line.split(before).nth(1).expect("the line names a process");
-    rest.chars().take_while(char::is_ascii_digit).collect()
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a process id")
 }
 
 fn workers(context: &Context) {
     let (robot, node) = in_a_takeover(context);
     let first = pid_in(&wait(&node, "spawned uWSGI worker 1", PATIENCE), "(pid: ");
     // SAFETY: a worker of a node that is ours.
-    unsafe { libc::kill(first.parse().unwrap(), libc::SIGKILL) };
+    unsafe { libc::kill(first as i32, libc::SIGKILL) };
     let second = pid_in(
         &wait(&node, "Respawned uWSGI worker 1", PATIENCE),
         "(new pid: ",
     );
-    let connections = connections(robot.port());
-    let master = node.pid().to_string();
-    assert_eq!(open(&master).intersection(&connections).count(), 1);
-    assert_eq!(open(&second).intersection(&connections).count(), 0);
-    assert_eq!(threads(&second), 1);
+    let connections = process::connections_to(robot.port());
+    let open = |pid| {
+        let files = process::open_files(pid);
+        files
+            .iter()
+            .filter(|file| connections.contains(*file))
+            .count()
+    };
+    assert_eq!((open(node.pid()), open(second)), (1, 0));
+    assert_eq!(process::threads(second), 1);
     // The takeover goes on.
     robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
     let end = wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
     assert!(end.ends_with(", 1 request)"), "{end}");
     wait(&node, "i am now the Lord", PATIENCE);
     let threads_of_uwsgi = 2; // main and legion
-    assert_eq!(threads(&master), threads_of_uwsgi);
+    assert_eq!(process::threads(node.pid()), threads_of_uwsgi);
 }

@@ -3,6 +3,7 @@
 mod config;
 mod log;
 mod observer;
+pub mod process;
 
 use std::io;
 use std::os::fd::OwnedFd;

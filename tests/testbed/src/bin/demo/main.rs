@@ -12,7 +12,8 @@ mod story;
 mod timeline;
 
 use std::env;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -32,21 +33,30 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let launch = Launch {
-        uwsgi: uwsgi.clone(),
-        plugins_dir: Some(plugins_dir.clone()),
-    };
     // Before any thread is started, so that all of them have the signals blocked.
     let signals = interrupt::block();
     orphans::adopt();
     let screen = Arc::new(Screen::new());
-    match Stage::build(launch) {
+    match launch(uwsgi, plugins_dir).and_then(Stage::build) {
         Ok(stage) => perform(&screen, stage, signals),
         Err(error) => {
             screen.failure(&format!("the demo cannot be set up: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn launch(uwsgi: &Path, plugins_dir: &Path) -> io::Result<Launch> {
+    let absolute = |path: &Path| {
+        path.canonicalize()
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    };
+    // A uWSGI that finds no plugin runs without it.
+    absolute(&plugins_dir.join("hetzner_plugin.so"))?;
+    Ok(Launch {
+        uwsgi: absolute(uwsgi)?,
+        plugins_dir: Some(absolute(plugins_dir)?),
+    })
 }
 
 fn perform(screen: &Arc<Screen>, stage: Stage, signals: interrupt::Signals) -> ExitCode {
@@ -78,6 +88,7 @@ fn perform(screen: &Arc<Screen>, stage: Stage, signals: interrupt::Signals) -> E
     }
 }
 
+/// Clears the stage when dropped; while an interruption does that, waits for it to end the process.
 struct Cleared(Arc<Stage>);
 
 impl Drop for Cleared {

@@ -8,7 +8,7 @@ use std::time::Instant;
 /// Where lines end.
 const WIDTH: usize = 80;
 /// How many of a log's last lines are shown.
-const LOG_END: usize = 20;
+const LOG_END: usize = 30;
 /// Where an event's text begins: after its time and who it is about.
 const INDENT: usize = 16;
 /// Where a quotation begins: a log's lines are long.

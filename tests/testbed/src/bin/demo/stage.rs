@@ -157,6 +157,13 @@ impl Stage {
         new.any(|(_, line)| line.contains(part))
     }
 
+    /// The votes of the last election that a server has logged.
+    pub fn votes(&self, server: Server) -> Option<usize> {
+        let lines = self.log_lines(server);
+        let votes = lines.iter().rev().find_map(|l| l.split("votes: ").nth(1))?;
+        votes.split(')').next()?.parse().ok()
+    }
+
     /// What a server has logged, also if it is dead by now.
     pub fn log_lines(&self, server: Server) -> Vec<String> {
         self.log(server).map_or(Vec::new(), |log| log.lines())

@@ -85,8 +85,8 @@ impl Story<'_> {
         self.happened(start, "A, B and C start", Leads::Nowhere);
         let (at, _) = self.wait_for_nth(Server::A, start, "joined Legion", 2)?;
         self.screen.event(at, "A", "hears B and C");
-        let elected = "is elected: it has the highest valor, and all three votes";
-        let at = self.takeover_succeeds(Server::A, start, elected)?;
+        let at = self.is_elected(Server::A, start, "")?;
+        let at = self.takeover_succeeds(Server::A, at)?;
         self.happened(
             at,
             "A has taken over, as the first Lord",
@@ -106,8 +106,8 @@ impl Story<'_> {
         self.screen.event(killed, "B C", &text);
         let (at, _) = self.wait(Server::B, killed, "left Legion")?;
         self.screen.event(at, "B", "gives A up");
-        let elected = "is elected: it has the highest valor now, and two votes of three";
-        let at = self.takeover_succeeds(Server::B, killed, elected)?;
+        let at = self.is_elected(Server::B, killed, " now")?;
+        let at = self.takeover_succeeds(Server::B, at)?;
         self.happened(
             at,
             "B has taken over, as the next Lord",
@@ -127,16 +127,14 @@ impl Story<'_> {
             "A returns, with a wrong password",
             Leads::To(Server::B),
         );
-        let (at, _) = self.wait(Server::A, start, "attempting to become the Lord")?;
-        self.screen
-            .event(at, "A", "is elected: its valor is the highest again");
+        let at = self.is_elected(Server::A, start, " again")?;
         let (at, line) = self.takeover_ends(Server::A, at)?;
-        self.screen
-            .bad_event(at, "A", "cannot take over; its log says why:");
-        self.screen.quote(&line);
         if !line.contains("] ERROR ") || !line.contains("(401)") {
             return self.fail(Server::A, "A was not refused for its password");
         }
+        self.screen
+            .bad_event(at, "A", "cannot take over; its log says why:");
+        self.screen.quote(&line);
         let (at, line) = self.wait(Server::A, at, "suspending myself")?;
         let text = format!("steps back for {STEP_BACK} s (legion-death-on-lord-error):");
         self.screen.event(at, "A", &text);
@@ -170,16 +168,21 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Waits until a server has been elected, and has taken over; returns when it had.
-    fn takeover_succeeds(
-        &self,
-        server: Server,
-        since: Instant,
-        elected: &str,
-    ) -> Result<Instant, Failure> {
+    /// Waits until a server has been elected; returns when it was.
+    fn is_elected(&self, server: Server, since: Instant, now: &str) -> Result<Instant, Failure> {
         let (at, _) = self.wait(server, since, "attempting to become the Lord")?;
-        self.screen.event(at, server.name(), elected);
-        let (at, line) = self.wait(server, at, "[hetzner-failoverip] ")?;
+        let votes = self.stage.votes(server);
+        let votes = votes.ok_or_else(|| missing(server, "with how many votes it was elected"))?;
+        let servers = Server::ALL.len();
+        let text =
+            format!("is elected with {votes} votes of {servers}: its valor is the highest{now}");
+        self.screen.event(at, server.name(), &text);
+        Ok(at)
+    }
+
+    /// Waits until a server that was elected at that moment has taken over; returns when it had.
+    fn takeover_succeeds(&self, server: Server, elected: Instant) -> Result<Instant, Failure> {
+        let (at, line) = self.wait(server, elected, "[hetzner-failoverip] ")?;
         self.screen
             .event(at, server.name(), "takes over; its log says:");
         self.screen.quote(&line);
@@ -198,7 +201,7 @@ impl Story<'_> {
 
     /// Waits for the line that says how a takeover has ended.
     fn takeover_ends(&self, server: Server, since: Instant) -> Result<Line, Failure> {
-        let parts = [" is routed to ", "[hetzner-failoverip] ERROR "];
+        let parts = [" is routed to ", "] ERROR"];
         let line = self.stage.wait(server, since, &parts, 1);
         line.ok_or_else(|| missing(server, "how its takeover has ended"))
     }

@@ -1,0 +1,193 @@
+//! The proxy that the environment names, chosen as curl does.
+//!
+//! Source: curl's manual, "ENVIRONMENT", and its `--noproxy`. Lower case comes first; a proxy
+//! is tunnelled through with `CONNECT`, so that it sees neither password nor request. A plain
+//! `http://` url never goes through one, as it would.
+
+use std::net::IpAddr;
+
+use thiserror::Error;
+use ureq::ProxyProtocol;
+
+use crate::config::Url;
+use crate::text::printable;
+
+/// A proxy that the environment names and that cannot be used.
+#[derive(Debug, Error)]
+pub enum ProxyError {
+    #[error("{0} in the environment is not a proxy's url of the form http://host:port")]
+    NotAUrl(&'static str),
+    #[error(
+        "{0} in the environment names a SOCKS proxy, which is not supported: use an HTTP proxy, \
+         or name the webservice's host in NO_PROXY"
+    )]
+    Socks(&'static str),
+}
+
+/// The proxy for this url, if there is one.
+///
+/// # Errors
+/// The environment names one that cannot be used.
+pub fn for_url(url: &Url) -> Result<Option<ureq::Proxy>, ProxyError> {
+    choose(url, &|name| {
+        let value = std::env::var_os(name)?;
+        Some(printable(value.as_encoded_bytes()))
+    })
+}
+
+fn choose(
+    url: &Url,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<ureq::Proxy>, ProxyError> {
+    let first = |names: &[&'static str]| {
+        let found = names
+            .iter()
+            .find_map(|name| Some((*name, environment(name)?)));
+        found.filter(|(_, value)| !value.is_empty())
+    };
+    let named = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]);
+    let Some((name, value)) = named.filter(|_| url.is_https()) else {
+        return Ok(None);
+    };
+    let exceptions = first(&["no_proxy", "NO_PROXY"]);
+    if exceptions.is_some_and(|(_, exceptions)| is_excepted(url.host(), &exceptions)) {
+        return Ok(None);
+    }
+    let proxy = ureq::Proxy::new(&value).map_err(|_| ProxyError::NotAUrl(name))?;
+    match proxy.protocol() {
+        ProxyProtocol::Http | ProxyProtocol::Https => Ok(Some(proxy)),
+        _ => Err(ProxyError::Socks(name)),
+    }
+}
+
+/// Whether a host is in a list such as `example.com,.example.org,10.0.0.0/8,*`: a name stands
+/// for itself and all below it.
+fn is_excepted(host: &str, exceptions: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    exceptions
+        .split([',', ' ', '\t'])
+        .filter(|exception| !exception.is_empty())
+        .any(|exception| match host.parse::<IpAddr>() {
+            Ok(address) => exception == "*" || holds_address(exception, address),
+            Err(_) => exception == "*" || holds_name(exception, &host),
+        })
+}
+
+fn holds_name(exception: &str, host: &str) -> bool {
+    let exception = exception.trim_matches('.').to_ascii_lowercase();
+    host.strip_suffix(&exception)
+        .is_some_and(|above| !exception.is_empty() && (above.is_empty() || above.ends_with('.')))
+}
+
+fn holds_address(exception: &str, address: IpAddr) -> bool {
+    let (network, prefix) = match exception.split_once('/') {
+        Some((network, prefix)) => (network, prefix.parse().ok()),
+        None => (exception, Some(128)),
+    };
+    let network = network.trim_start_matches('[').trim_end_matches(']');
+    match (network.parse(), address, prefix) {
+        (Ok(IpAddr::V4(network)), IpAddr::V4(address), Some(prefix)) => {
+            let ignored = 32_u32.saturating_sub(prefix);
+            (u32::from(network) ^ u32::from(address))
+                .checked_shr(ignored)
+                .unwrap_or(0)
+                == 0
+        }
+        (Ok(IpAddr::V6(network)), IpAddr::V6(address), Some(prefix)) => {
+            let ignored = 128_u32.saturating_sub(prefix);
+            (u128::from(network) ^ u128::from(address))
+                .checked_shr(ignored)
+                .unwrap_or(0)
+                == 0
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROBOT: &str = "https://robot-ws.your-server.de/failover/4.4.4.4";
+
+    fn chosen(url: &str, environment: &[(&str, &str)]) -> Result<Option<String>, String> {
+        let url = Url::parse(url.as_bytes()).unwrap();
+        let look_up = |name: &str| {
+            let found = environment.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| value.to_string())
+        };
+        choose(&url, &look_up)
+            .map(|proxy| proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn lower_case_comes_first_and_all_proxy_last() {
+        let all = ("ALL_PROXY", "http://all:1");
+        let upper = ("HTTPS_PROXY", "http://upper:2");
+        let lower = ("https_proxy", "lower:3");
+        assert_eq!(chosen(ROBOT, &[]), Ok(None));
+        assert_eq!(chosen(ROBOT, &[all]), Ok(Some("all:1".into())));
+        assert_eq!(chosen(ROBOT, &[all, upper]), Ok(Some("upper:2".into())));
+        assert_eq!(
+            chosen(ROBOT, &[all, upper, lower]),
+            Ok(Some("lower:3".into()))
+        );
+        assert_eq!(chosen(ROBOT, &[upper, ("https_proxy", "")]), Ok(None));
+        assert_eq!(chosen(ROBOT, &[("HTTP_PROXY", "http://no:4")]), Ok(None));
+    }
+
+    #[test]
+    fn a_plain_url_goes_through_none() {
+        let all = ("ALL_PROXY", "http://all:1");
+        assert_eq!(chosen("http://robot.example/", &[all]), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let socks = chosen(ROBOT, &[("ALL_PROXY", "socks5://s3cret:s3cret@all:1")]).unwrap_err();
+        assert!(
+            socks.contains("ALL_PROXY") && socks.contains("SOCKS"),
+            "{socks}"
+        );
+        let bad = chosen(ROBOT, &[("HTTPS_PROXY", "http://s3cret@")]).unwrap_err();
+        assert!(
+            bad.contains("HTTPS_PROXY") && !bad.contains("s3cret"),
+            "{bad}"
+        );
+    }
+
+    #[test]
+    fn exceptions_are_names_and_what_is_below_them_and_networks() {
+        for (exceptions, excepted) in [
+            ("robot-ws.your-server.de", true),
+            ("your-server.de", true),
+            (".your-server.de", true),
+            ("other.example, YOUR-SERVER.DE", true),
+            ("*", true),
+            ("ws.your-server.de", false),
+            ("server.de", false),
+            ("", false),
+            (".", false),
+        ] {
+            let result = is_excepted("robot-ws.your-server.de", exceptions);
+            assert_eq!(result, excepted, "{exceptions}");
+        }
+        for (host, exceptions, excepted) in [
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3", "10.0.0.0/8", true),
+            ("11.1.2.3", "10.0.0.0/8", false),
+            ("10.1.2.3", "0.0.0.0/0", true),
+            ("10.1.2.3", "2.3", false),
+            ("::1", "[::1]", true),
+            ("2a01::5", "2a01::/16", true),
+            ("2b01::5", "2a01::/16", false),
+        ] {
+            assert_eq!(
+                is_excepted(host, exceptions),
+                excepted,
+                "{host} {exceptions}"
+            );
+        }
+    }
+}

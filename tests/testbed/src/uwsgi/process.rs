@@ -1,0 +1,150 @@
+//! What a process is made of, as `/proc` has it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// A process and all that descend from it.
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    let mut next = 0;
+    while next < family.len() {
+        family.extend(children(family[next]));
+        next += 1;
+    }
+    family
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&child| parent(child) == Some(pid))
+        .collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // pid (name) state parent ..., and a name may hold anything
+    stat.rsplit(')')
+        .next()?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
+}
+
+/// How many threads a process has.
+pub fn threads(pid: u32) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    tasks.map_or(0, Iterator::count)
+}
+
+/// What a process has open.
+pub fn open_files(pid: u32) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets.map(|target| target.display().to_string()).collect()
+}
+
+/// The connections of this machine to a port, by the names under which processes have them open.
+pub fn connections_to(port: u16) -> HashSet<String> {
+    let mut names = HashSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let table = std::fs::read_to_string(table).unwrap_or_default();
+        for line in table.lines().skip(1) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words[2].ends_with(&format!(":{port:04X}")) {
+                names.insert(format!("socket:[{}]", words[9]));
+            }
+        }
+    }
+    names
+}
+
+/// A number of KiB from `/proc/PID/status`, such as `VmRSS` or `VmHWM`.
+pub fn memory_kib(pid: u32, what: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(what))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// How often these bytes stand in the memory of a process.
+///
+/// # Errors
+/// The memory cannot be read, for want of rights or of the process.
+pub fn occurrences(pid: u32, needle: &[u8]) -> io::Result<usize> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let memory = File::open(format!("/proc/{pid}/mem"))?;
+    let mut found = 0;
+    let mut read = 0;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(range), Some(rights)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let Some((start, end)) = range.split_once('-') else {
+            continue;
+        };
+        let number = |hex| u64::from_str_radix(hex, 16).map_err(io::Error::other);
+        let (start, end) = (number(start)?, number(end)?);
+        if !rights.starts_with('r') || line.ends_with("[vvar]") || line.ends_with("[vsyscall]") {
+            continue;
+        }
+        let mut content = vec![0; (end - start) as usize];
+        if memory.read_exact_at(&mut content, start).is_ok() {
+            read += 1;
+            found += count(&content, needle);
+        }
+    }
+    match read {
+        0 => Err(io::Error::other("none of its memory could be read")),
+        _ => Ok(found),
+    }
+}
+
+fn count(mut haystack: &[u8], needle: &[u8]) -> usize {
+    let mut count = 0;
+    while !haystack.is_empty() {
+        // SAFETY: both are slices, given with their lengths.
+        let found = unsafe {
+            libc::memmem(
+                haystack.as_ptr().cast(),
+                haystack.len(),
+                needle.as_ptr().cast(),
+                needle.len(),
+            )
+        };
+        if found.is_null() {
+            break;
+        }
+        count += 1;
+        let offset = found as usize - haystack.as_ptr() as usize;
+        haystack = &haystack[offset + 1..];
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn occurrences_are_counted() {
+        assert_eq!(count(b"abcabcab", b"abc"), 2);
+        assert_eq!(count(b"", b"abc"), 0);
+    }
+
+    #[test]
+    fn this_process_is_of_its_family_and_holds_what_it_holds() {
+        let pid = std::process::id();
+        assert_eq!(family(pid)[0], pid);
+        let here = std::hint::black_box(*b"hay-and-a-needle");
+        assert!(occurrences(pid, &here).unwrap() > 0);
+    }
+}

@@ -1,0 +1,185 @@
+//! Where the password is, and where it is not.
+
+use std::os::unix::fs::PermissionsExt;
+
+use testbed::robot::{Fault, Method, Robot, When};
+use testbed::uwsgi::{Legion, Node, NodeConfig, PATIENCE, process};
+
+use crate::Test;
+use crate::boot::{errors, refused};
+use crate::context::{Context, action, ip, lone_node, robot_with, wait, wait_any};
+
+pub const TESTS: &[Test] = &[
+    ("secrets_are_in_no_memory_after_a_takeover", after_success),
+    ("secrets_are_in_no_memory_after_a_failure", after_failure),
+    ("secrets_are_not_inherited_during_a_takeover", during),
+    (
+        "secrets_file_must_be_readable_without_privileges",
+        unprivileged,
+    ),
+    ("secrets_file_from_the_environment", from_environment),
+];
+
+const PASSWORD: &str = "zPq7-correct-horse-battery";
+/// `FOO:` and the password, in base64.
+const ENCODED: &str = "Rk9POnpQcTctY29ycmVjdC1ob3JzZS1iYXR0ZXJ5";
+
+/// An instance with one of each kind of process, and its password in a file.
+struct Instance {
+    robot: Robot,
+    node: Node,
+    _directory: tempfile::TempDir,
+}
+
+fn instance(context: &Context, prepare: impl FnOnce(&Robot)) -> Instance {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("password");
+    std::fs::write(&path, format!("{PASSWORD}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let robot = robot_with(|settings| settings.password = PASSWORD.into());
+    prepare(&robot);
+    let action = action(&robot, "timeout=600")
+        .replace("password=BAR", &format!("password_file={}", path.display()));
+    let mut config = lone_node(&action);
+    if !context.is_our_own() {
+        config = config.line("plugin = http");
+    }
+    let spool = directory.path().join("spool");
+    std::fs::create_dir(&spool).unwrap();
+    let config = config
+        .line("http = 127.0.0.1:0\nmule = true\nworkers = 2")
+        .line(format!("spooler = {}", spool.display()));
+    Instance {
+        robot,
+        node: context.start(&config),
+        _directory: directory,
+    }
+}
+
+impl Instance {
+    /// How often the password, in any form, is in the memory of each process.
+    fn found(&self) -> Vec<(u32, usize)> {
+        let count = |pid, needle: &str| {
+            process::occurrences(pid, needle.as_bytes()).expect("the memory can be read")
+        };
+        let family = process::family(self.node.pid());
+        let found = family
+            .into_iter()
+            .map(|pid| (pid, count(pid, PASSWORD) + count(pid, ENCODED)));
+        found.collect()
+    }
+
+    #[track_caller]
+    fn is_clean(&self) {
+        let found = self.found();
+        // Master, two workers, a mule, a spooler, a router.
+        assert!(found.len() >= 6, "{found:?}\n{}", self.node.log().text());
+        assert!(found.iter().all(|(_, count)| *count == 0), "{found:?}");
+    }
+}
+
+fn after_success(context: &Context) {
+    let instance = instance(context, |_| {});
+    wait(&instance.node, "i am now the Lord", PATIENCE);
+    instance.is_clean();
+    assert_eq!(instance.robot.posts(), 1);
+}
+
+fn after_failure(context: &Context) {
+    let instance = instance(context, |robot| {
+        let echo = format!("{{\"error\":{{\"code\":\"X\",\"message\":\"{PASSWORD} {ENCODED}\"}}}}");
+        let fault = Fault::Answer {
+            status: 400,
+            headers: vec![("X-Echo".into(), ENCODED.into())],
+            body: echo.into(),
+        };
+        robot.order(When::Always(Method::Post), fault);
+    });
+    let end = wait(&instance.node, "ERROR 4.4.4.4 is not routed", PATIENCE);
+    assert!(end.contains("400 X (*** ***)"), "{end}");
+    wait(&instance.node, "suspending myself", PATIENCE);
+    instance.is_clean();
+}
+
+fn during(context: &Context) {
+    let instance = instance(context, |robot| {
+        robot.set_switch_time(std::time::Duration::from_secs(3600));
+    });
+    assert!(instance.robot.wait_for_requests(Method::Post, 1, PATIENCE));
+    let line = wait(&instance.node, "spawned uWSGI worker 1 (pid: ", PATIENCE);
+    let pid = line
+        .split("(pid: ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next());
+    // SAFETY: a worker of a node that is ours.
+    unsafe { libc::kill(pid.unwrap().parse().unwrap(), libc::SIGKILL) };
+    wait(&instance.node, "Respawned uWSGI worker 1", PATIENCE);
+    let found = instance.found();
+    let (master, others): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|(pid, _)| *pid == instance.node.pid());
+    // Or the search finds nothing whatever there is.
+    assert!(master[0].1 > 0, "{master:?}");
+    assert!(others.iter().all(|(_, count)| *count == 0), "{others:?}");
+    instance.robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
+    wait(&instance.node, "i am now the Lord", PATIENCE);
+    instance.is_clean();
+}
+
+/// With `uid`, what root can read is not enough.
+fn unprivileged(context: &Context) {
+    // SAFETY: it cannot fail.
+    assert_eq!(
+        unsafe { libc::geteuid() },
+        0,
+        "only root can change its user: run as root"
+    );
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = directory.path().join("password");
+    std::fs::write(&path, "BAR").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+    let robot = robot_with(|_| {});
+    let action =
+        action(&robot, "").replace("password=BAR", &format!("password_file={}", path.display()));
+    for drop in [
+        "uid = 65534\ngid = 65534",
+        "uid = 65534\ngid = 65534\ndrop-after-apps = true",
+    ] {
+        let node = refused(context, &lone_node(&action).line(drop));
+        let errors = errors(&node);
+        let expected = format!(
+            "legion \"failover\", legion-lord: hetzner-failoverip: password_file: {} cannot be \
+             read: Permission denied (os error 13); uWSGI runs as uid 65534 and gid 65534, which \
+             must be able to read it",
+            path.display()
+        );
+        assert_eq!(errors, [expected], "{}", node.log().text());
+    }
+    std::os::unix::fs::chown(&path, None, Some(65534)).unwrap();
+    let node = context.start(&lone_node(&action).line("uid = 65534\ngid = 65534"));
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+}
+
+/// As with systemd's `LoadCredential=`.
+fn from_environment(context: &Context) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("robot");
+    std::fs::write(&path, "BAR").unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o400)).unwrap();
+    let robot = robot_with(|_| {});
+    let action = action(&robot, "").replace(
+        "password=BAR",
+        "password_file=$(CREDENTIALS_DIRECTORY)/robot",
+    );
+    let config = NodeConfig::new()
+        .line(Legion::of(1).member(0))
+        .line(format!("legion-lord = failover {action}"))
+        .line("legion-freq = 1");
+    let node = Node::start_with(&context.launch(), &config.ini(), |command| {
+        command.env("CREDENTIALS_DIRECTORY", directory.path());
+    });
+    let node = node.unwrap();
+    let end = wait_any(&node, &["4.4.4.4 is routed to 1.1.1.1", "ERROR"]);
+    assert!(!end.contains("ERROR"), "{end}");
+}
