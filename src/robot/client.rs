@@ -9,12 +9,12 @@ use thiserror::Error;
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use ureq::http::{HeaderValue, Method, Request};
-use ureq::unversioned::resolver::DefaultResolver;
 
 use super::answer::{Answer, Reader};
 use super::connection::{Sent, connector};
 use super::failure::Failure;
 use super::proxy::{self, ProxyError};
+use super::resolver::PatientResolver;
 use super::trust::{self, BundleError};
 use super::{Robot, Route, Switch};
 use crate::config::Order;
@@ -82,7 +82,7 @@ impl Client {
             .user_agent(concat!("uwsgi-hetzner/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Client {
-            agent: Agent::with_parts(config, connector(&uri, &sent), DefaultResolver::default()),
+            agent: Agent::with_parts(config, connector(&uri, &sent), PatientResolver::default()),
             uri,
             host: order.url.host().into(),
             credentials: Credentials::new(&order.username, order.password()?)?,

@@ -8,6 +8,7 @@ mod connection;
 mod failure;
 mod problem;
 mod proxy;
+mod resolver;
 mod trust;
 
 use std::net::IpAddr;

@@ -1,9 +1,10 @@
 //! The table of a takeover's answers, row by row, through a real uWSGI and over TLS.
 
+use std::process::Command;
 use std::time::Duration;
 
 use testbed::robot::{Certificate, Fault, Method, Robot, Scheme, TlsVersions, When};
-use testbed::uwsgi::PATIENCE;
+use testbed::uwsgi::{Node, PATIENCE, process};
 
 use crate::Test;
 use crate::context::{Context, action, ip, lone_node, robot, robot_with, wait};
@@ -86,6 +87,7 @@ pub const TESTS: &[Test] = &[
         unconfirmed_without_answer,
     ),
     ("a_hanging_webservice_ends_at_the_deadline", hangs_for_ever),
+    ("a_hanging_lookup_ends_at_the_deadline", hanging_lookup),
     ("a_slow_switch_is_waited_for", slow_switch),
     ("requests_share_a_connection", one_connection),
     ("ssl_no_verify_takes_any_certificate", no_verify),
@@ -491,6 +493,36 @@ fn hangs_for_ever(context: &Context) {
     let takeover = context.take_over(&action(&robot, "timeout=1,deadline=4"));
     takeover.failed("no whole answer from localhost: the time for it is over");
     takeover.failed("the deadline of 4 s has passed");
+}
+
+/// A C library that never finds a name.
+const NO_LOOKUP: &str = "#include <unistd.h>
+int getaddrinfo(const char *a, const char *b, const void *c, void *d) { for (;;) pause(); }
+";
+
+fn hanging_lookup(context: &Context) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("lookup.c"), NO_LOOKUP).unwrap();
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "lookup.so", "lookup.c"])
+        .current_dir(directory.path())
+        .status();
+    assert!(status.expect("cc runs").success());
+    let robot = robot();
+    let action = action(&robot, "timeout=1,deadline=4");
+    let node = Node::start_with(&context.launch(), &lone_node(&action).ini(), |command| {
+        command.env("LD_PRELOAD", directory.path().join("lookup.so"));
+    });
+    let node = node.unwrap();
+    let end = wait(&node, "ERROR 4.4.4.4 is not routed", PATIENCE);
+    assert!(
+        end.contains("no connection to localhost: its name did not resolve in time"),
+        "{end}"
+    );
+    assert!(end.ends_with("0 requests)"), "{end}");
+    // However often it was tried, one look-up hangs, beside main and legion.
+    wait(&node, "suspending myself", PATIENCE);
+    assert_eq!(process::threads(node.pid()), 3);
 }
 
 fn slow_switch(context: &Context) {
