@@ -17,6 +17,8 @@ const OURS: &str = "hetzner-";
 /// (core/legion.c, `legion_loop`).
 const DEFAULT_FREQ: u64 = 3;
 const DEFAULT_TOLERANCE: u64 = 15;
+/// `check-interval` when it is not given, in seconds (core/master.c, `master_loop`).
+const DEFAULT_CYCLE: u64 = 1;
 
 /// What the check found.
 #[derive(Default)]
@@ -59,6 +61,11 @@ pub fn announce_interval() -> Duration {
 /// How long a node may be silent before its peers drop it: `legion-tolerance`.
 pub fn tolerance() -> Duration {
     Duration::from_secs(seconds(c"legion-tolerance", DEFAULT_TOLERANCE))
+}
+
+/// How often the master runs its cycle: `check-interval`.
+pub fn cycle_interval() -> Duration {
+    Duration::from_secs(seconds(c"check-interval", DEFAULT_CYCLE))
 }
 
 /// An option as uWSGI reads it: by `atoi`, and 0 means the default.

@@ -16,7 +16,8 @@ use std::time::Duration;
 use crate::boot;
 use crate::uwsgi::{self, Legion};
 
-/// A master runs its cycle about once a second; less than this is no standstill.
+/// A master runs its cycle about once a second, unless told otherwise; less than this is no
+/// standstill.
 const LEAST_STANDSTILL: Duration = Duration::from_secs(2);
 
 /// What is known of the past, in time since the machine was started.
@@ -64,7 +65,8 @@ pub fn keep_honest(legions: &[Legion]) -> Vec<Legion> {
     // A peer may have heard this node last one announcement before it stood still.
     let standstill = boot::tolerance()
         .saturating_sub(boot::announce_interval())
-        .max(LEAST_STANDSTILL);
+        .max(LEAST_STANDSTILL)
+        .max(2 * boot::cycle_interval());
     past.keep_honest(legions, uwsgi::uptime(), standstill)
 }
 
