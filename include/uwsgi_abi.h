@@ -198,12 +198,14 @@ struct hz_uwsgi_legion_action {
     ABI_FIELD(uwsgi_legion_node, name_len, 8, 2) \
     ABI_FIELD(uwsgi_legion_node, valor, 16, 8) \
     ABI_FIELD(uwsgi_legion_node, uuid, 24, 37) \
+    ABI_FIELD(uwsgi_legion_node, lord_uuid, 96, 36) \
     ABI_FIELD(uwsgi_legion_node, last_seen, 136, 8) \
     ABI_FIELD(uwsgi_legion_node, next, 152, 8) \
     ABI_SIZE(uwsgi_legion_node, 160) \
     ABI_FIELD(uwsgi_legion, legion, 0, 8) \
     ABI_FIELD(uwsgi_legion, legion_len, 8, 2) \
     ABI_FIELD(uwsgi_legion, valor, 16, 8) \
+    ABI_FIELD(uwsgi_legion, uuid, 48, 37) \
     ABI_FIELD(uwsgi_legion, quorum, 92, 4) \
     ABI_FIELD(uwsgi_legion, dead, 100, 4) \
     ABI_FIELD(uwsgi_legion, joined, 104, 4) \

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::boot;
 use crate::config::Order;
 use crate::heartbeat::{self, Beat, Lost};
-use crate::lordship;
 use crate::robot::{Client, SetupError};
 use crate::takeover::{self, Bounds, Clock, Outcome, Report, Seconds};
 use crate::uwsgi::{self, Legion, log};
+use crate::{lordship, suspension};
 
 /// What every log line of a takeover begins with.
 const NAME: &str = "hetzner-failoverip";
@@ -41,8 +41,10 @@ fn take_over(legion: Legion, order: Order) -> bool {
         run(&order, &mut |line| say.say(line))
     });
     beat.end();
+    let succeeded = what.log_end(ended);
     lordship::note_takeover(legion, start);
-    what.log_end(ended)
+    suspension::note_takeover(legion, succeeded);
+    succeeded
 }
 
 /// The takeover itself, on its own thread.

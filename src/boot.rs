@@ -44,6 +44,7 @@ pub fn check() -> Findings {
             findings.check_hook(&legion.name(), hook);
         }
         if !ours.is_empty() {
+            findings.check_election(legion, &ours);
             findings.legions.push(legion);
         }
     }
@@ -98,11 +99,37 @@ impl Findings {
                 self.warnings
                     .extend(order.warnings().iter().map(|warning| line(warning)));
                 self.mistakes
+                    .extend(order.check_files().iter().map(|mistake| line(mistake)));
+                self.mistakes
                     .extend(robot::proxy_for(&order.url).err().map(|error| line(&error)));
             }
             Err(mistakes) => self
                 .mistakes
                 .extend(mistakes.iter().map(|mistake| line(mistake))),
+        }
+    }
+
+    fn check_election(&mut self, legion: Legion, ours: &[Hook]) {
+        let name = legion.name();
+        let (peers, quorum) = legion.electorate();
+        self.check_quorum(&name, peers, quorum);
+        let is_lord_hook = ours.iter().any(|hook| hook.event == "lord");
+        if is_lord_hook && seconds(c"legion-death-on-lord-error", 0) == 0 {
+            self.warnings.push(format!(
+                "legion \"{name}\": legion-death-on-lord-error is not set: a node whose takeover \
+                 failed stays Lord, and no other tries; set it to 300"
+            ));
+        }
+    }
+
+    fn check_quorum(&mut self, legion: &str, peers: usize, quorum: i32) {
+        let nodes = peers + 1;
+        let majority = nodes / 2 + 1;
+        if peers > 0 && usize::try_from(quorum).unwrap_or(0) < majority {
+            self.warnings.push(format!(
+                "legion \"{legion}\": legion-quorum ({quorum}) is no majority of its {nodes} \
+                 nodes: one that is cut off takes the IP from the others; set it to {majority}"
+            ));
         }
     }
 
@@ -157,6 +184,22 @@ mod tests {
         let found = findings("hetzner-failoverip", argument);
         assert!(found.mistakes.is_empty());
         assert!(found.warnings[0].starts_with("legion \"failover\", legion-lord: "));
+    }
+
+    #[test]
+    fn a_quorum_that_is_no_majority_is_warned_of() {
+        for (peers, quorum, warned) in [
+            (0, 0, 0),
+            (2, 2, 0),
+            (2, 3, 0),
+            (2, 1, 1),
+            (2, 0, 1),
+            (1, 1, 1),
+        ] {
+            let mut findings = Findings::default();
+            findings.check_quorum("failover", peers, quorum);
+            assert_eq!(findings.warnings.len(), warned, "{peers} {quorum}");
+        }
     }
 
     #[test]

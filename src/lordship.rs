@@ -1,11 +1,13 @@
 //! A Lord that was cut off from its legion makes sure that it still is one.
 //!
-//! Two ways lead to a Lord whose failover IP is elsewhere, with uWSGI alone:
+//! Three ways lead to a Lord whose failover IP is elsewhere, with uWSGI alone:
 //!
 //! - The node does not run for a while (it is stopped, or the machine is). Its peers replace
 //!   it. When it runs again it still thinks that it is the Lord; its peers yield to its higher
 //!   valor, and no hook is called. So a lordship counts only if its takeover began after the
 //!   node last stood still; any other is forgotten, and uWSGI calls the lord hooks again.
+//! - Its peers do not hear it, while it hears them. They follow another Lord, and say so. So
+//!   a Lord whose peers all follow another for longer than `legion-tolerance` is none.
 //! - The node loses its quorum. It then steps down only where it warns, and it warns once in
 //!   60 s, for whatever reason it did before (core/legion.c, `legions_check_nodes_step2`). So
 //!   a Lord is always due a warning.
@@ -20,6 +22,23 @@ use crate::uwsgi::{self, Legion};
 /// standstill.
 const LEAST_STANDSTILL: Duration = Duration::from_secs(2);
 
+/// Why a lordship is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The node did not run for a while.
+    StoodStill,
+    /// The peers follow another Lord.
+    Disowned,
+}
+
+/// How long what takes.
+struct Patience {
+    /// As long as this between two cycles is a standstill.
+    standstill: Duration,
+    /// For as long as this the peers must follow another Lord.
+    disowned: Duration,
+}
+
 /// What is known of the past, in time since the machine was started.
 struct Past<L> {
     last_cycle: Option<Duration>,
@@ -27,6 +46,8 @@ struct Past<L> {
     standstill: Option<Duration>,
     /// When each legion's last takeover began.
     takeovers: Vec<(L, Duration)>,
+    /// Since when the peers of each legion have followed another Lord.
+    disowned: Vec<(L, Duration)>,
 }
 
 static PAST: Mutex<Past<Legion>> = Mutex::new(Past::new());
@@ -34,6 +55,7 @@ static PAST: Mutex<Past<Legion>> = Mutex::new(Past::new());
 /// A legion, as its lordship needs it.
 pub trait Lordly {
     fn is_lord(&self) -> bool;
+    fn is_disowned(&self) -> bool;
     fn forget_lordship(&self);
     fn warn_at_once(&self);
 }
@@ -41,6 +63,10 @@ pub trait Lordly {
 impl Lordly for Legion {
     fn is_lord(&self) -> bool {
         Legion::is_lord(self)
+    }
+
+    fn is_disowned(&self) -> bool {
+        Legion::is_disowned(self)
     }
 
     fn forget_lordship(&self) {
@@ -60,14 +86,17 @@ pub fn note_takeover(legion: Legion, began: Duration) {
 
 /// Has Lords that cannot be trusted become Lord again, and returns their legions. Called
 /// about once a second, on the main thread.
-pub fn keep_honest(legions: &[Legion]) -> Vec<Legion> {
+pub fn keep_honest(legions: &[Legion]) -> Vec<(Legion, Doubt)> {
     let mut past = PAST.lock().unwrap_or_else(PoisonError::into_inner);
-    // A peer may have heard this node last one announcement before it stood still.
-    let standstill = boot::tolerance()
-        .saturating_sub(boot::announce_interval())
-        .max(LEAST_STANDSTILL)
-        .max(2 * boot::cycle_interval());
-    past.keep_honest(legions, uwsgi::uptime(), standstill)
+    let patience = Patience {
+        // A peer may have heard this node last one announcement before it stood still.
+        standstill: boot::tolerance()
+            .saturating_sub(boot::announce_interval())
+            .max(LEAST_STANDSTILL)
+            .max(2 * boot::cycle_interval()),
+        disowned: boot::tolerance(),
+    };
+    past.keep_honest(legions, uwsgi::uptime(), &patience)
 }
 
 impl<L: Lordly + Copy + PartialEq> Past<L> {
@@ -76,6 +105,7 @@ impl<L: Lordly + Copy + PartialEq> Past<L> {
             last_cycle: None,
             standstill: None,
             takeovers: Vec::new(),
+            disowned: Vec::new(),
         }
     }
 
@@ -84,30 +114,57 @@ impl<L: Lordly + Copy + PartialEq> Past<L> {
         self.takeovers.push((legion, began));
     }
 
-    fn keep_honest(&mut self, legions: &[L], now: Duration, standstill: Duration) -> Vec<L> {
+    fn keep_honest(
+        &mut self,
+        legions: &[L],
+        now: Duration,
+        patience: &Patience,
+    ) -> Vec<(L, Doubt)> {
+        let spent = |since: Duration| now.saturating_sub(since);
         if self
             .last_cycle
-            .is_some_and(|last| now.saturating_sub(last) >= standstill)
+            .is_some_and(|last| spent(last) >= patience.standstill)
         {
             self.standstill = Some(now);
         }
         self.last_cycle = Some(now);
-        let lords = legions.iter().copied().filter(L::is_lord);
-        let (doubtful, trusted): (Vec<L>, Vec<L>) =
-            lords.partition(|legion| self.is_doubtful(legion));
-        for legion in trusted {
-            legion.warn_at_once();
+        let mut doubts = Vec::new();
+        for &legion in legions.iter().filter(|legion| legion.is_lord()) {
+            self.note_peers(legion, now);
+            let doubt = match self.disowned_since(legion) {
+                _ if self.has_stood_still(legion) => Some(Doubt::StoodStill),
+                Some(since) if spent(since) >= patience.disowned => Some(Doubt::Disowned),
+                Some(_) | None => None,
+            };
+            match doubt {
+                Some(doubt) => {
+                    legion.forget_lordship();
+                    self.disowned.retain(|(other, _)| *other != legion);
+                    doubts.push((legion, doubt));
+                }
+                None => legion.warn_at_once(),
+            }
         }
-        for legion in &doubtful {
-            legion.forget_lordship();
+        doubts
+    }
+
+    fn note_peers(&mut self, legion: L, now: Duration) {
+        match (legion.is_disowned(), self.disowned_since(legion)) {
+            (true, None) => self.disowned.push((legion, now)),
+            (false, Some(_)) => self.disowned.retain(|(other, _)| *other != legion),
+            (true, Some(_)) | (false, None) => {}
         }
-        doubtful
+    }
+
+    fn disowned_since(&self, legion: L) -> Option<Duration> {
+        let found = self.disowned.iter().find(|(other, _)| *other == legion);
+        found.map(|(_, since)| *since)
     }
 
     /// Whether the legion's last takeover began before the last standstill ended. Without a
     /// takeover there is nothing to make sure of.
-    fn is_doubtful(&self, legion: &L) -> bool {
-        let takeover = self.takeovers.iter().find(|(other, _)| other == legion);
+    fn has_stood_still(&self, legion: L) -> bool {
+        let takeover = self.takeovers.iter().find(|(other, _)| *other == legion);
         match (takeover, self.standstill) {
             (Some((_, began)), Some(standstill)) => *began < standstill,
             (None, _) | (_, None) => false,
@@ -123,6 +180,7 @@ mod tests {
     #[derive(Default)]
     struct Fake {
         lord: Cell<bool>,
+        disowned: Cell<bool>,
         due: Cell<bool>,
     }
 
@@ -135,6 +193,10 @@ mod tests {
     impl Lordly for &Fake {
         fn is_lord(&self) -> bool {
             self.lord.get()
+        }
+
+        fn is_disowned(&self) -> bool {
+            self.disowned.get()
         }
 
         fn forget_lordship(&self) {
@@ -150,6 +212,11 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    const PATIENCE: Patience = Patience {
+        standstill: at(4),
+        disowned: at(5),
+    };
+
     /// Runs cycles at these times; the legion's takeover began at 10.
     fn forgotten(cycles: &[u64]) -> Vec<u64> {
         let legion = Fake::default();
@@ -158,7 +225,10 @@ mod tests {
         legion.lord.set(true);
         let mut forgotten = Vec::new();
         for &cycle in cycles {
-            if !past.keep_honest(&[&legion], at(cycle), at(4)).is_empty() {
+            if !past
+                .keep_honest(&[&legion], at(cycle), &PATIENCE)
+                .is_empty()
+            {
                 assert!(!legion.lord.get());
                 forgotten.push(cycle);
             }
@@ -180,14 +250,14 @@ mod tests {
     fn a_takeover_that_spans_a_standstill_is_doubtful_when_it_ends() {
         let legion = Fake::default();
         let mut past = Past::new();
-        past.keep_honest(&[&legion], at(11), at(4));
-        past.keep_honest(&[&legion], at(30), at(4));
+        past.keep_honest(&[&legion], at(11), &PATIENCE);
+        past.keep_honest(&[&legion], at(30), &PATIENCE);
         past.note_takeover(&legion, at(10));
         legion.lord.set(true);
-        assert_eq!(past.keep_honest(&[&legion], at(31), at(4)).len(), 1);
+        assert_eq!(past.keep_honest(&[&legion], at(31), &PATIENCE).len(), 1);
         past.note_takeover(&legion, at(32));
         legion.lord.set(true);
-        assert_eq!(past.keep_honest(&[&legion], at(33), at(4)).len(), 0);
+        assert_eq!(past.keep_honest(&[&legion], at(33), &PATIENCE).len(), 0);
     }
 
     #[test]
@@ -196,15 +266,36 @@ mod tests {
         legion.lord.set(true);
         let mut past = Past::new();
         for cycle in [1, 20] {
-            assert_eq!(past.keep_honest(&[&legion], at(cycle), at(4)).len(), 0);
+            assert_eq!(past.keep_honest(&[&legion], at(cycle), &PATIENCE).len(), 0);
         }
+    }
+
+    #[test]
+    fn a_lord_whose_peers_follow_another_for_long_is_none() {
+        let legion = Fake::default();
+        let mut past = Past::new();
+        legion.lord.set(true);
+        let forgotten = [
+            (1, true),
+            (4, false),
+            (5, true),
+            (7, true),
+            (9, true),
+            (10, true),
+        ]
+        .map(|(second, disowned)| {
+            legion.disowned.set(disowned);
+            past.keep_honest(&[&legion], at(second), &PATIENCE).len()
+        });
+        assert_eq!(forgotten, [0, 0, 0, 0, 0, 1]);
+        assert!(!legion.lord.get());
     }
 
     #[test]
     fn only_a_lord_is_due_a_warning() {
         let (lord, other) = (Fake::default(), Fake::default());
         lord.lord.set(true);
-        Past::new().keep_honest(&[&lord, &other], at(1), at(4));
+        Past::new().keep_honest(&[&lord, &other], at(1), &PATIENCE);
         assert!(lord.due.get() && !other.due.get());
     }
 }

@@ -6,6 +6,7 @@ use std::mem::zeroed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
+use crate::lordship::Doubt;
 use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_plugin};
 use crate::uwsgi::{self, Legion, log};
 use crate::{action, boot, lordship, openssl, suspension};
@@ -66,7 +67,8 @@ unsafe extern "C" fn on_load() {
     });
 }
 
-/// Called when all options have been parsed, before privileges are dropped.
+/// Called when all options have been parsed. With `uid` and `gid` alone, privileges have been
+/// dropped by then (core/uwsgi.c, `uwsgi_start`); with `drop-after-init` and the like, not yet.
 unsafe extern "C" fn init() -> c_int {
     guard("init", || {
         let findings = boot::check();
@@ -114,18 +116,24 @@ unsafe extern "C" fn master_cycle() {
                 legion.name()
             );
         }
-        for legion in lordship::keep_honest(legions) {
+        for (legion, doubt) in lordship::keep_honest(legions) {
+            let why = match doubt {
+                Doubt::StoodStill => {
+                    "this node did not run for a while, and its peers may have replaced it"
+                }
+                Doubt::Disowned => "its peers do not hear this node, and follow another Lord",
+            };
             log!(
                 NAME,
-                "legion \"{}\": this node did not run for a while, and its peers may have \
-                 replaced it: it has to become Lord again",
+                "legion \"{}\": {why}: it has to become Lord again",
                 legion.name()
             );
         }
     });
 }
 
-/// Called when uWSGI ends or reloads, on the main thread, before it announces its death.
+/// Called when uWSGI ends or reloads, on the main thread, before it announces its death for the
+/// last time (it did so once when it was told to end, in vain if it was suspended).
 unsafe extern "C" fn master_cleanup() {
     guard("master_cleanup", || {
         uwsgi::stop_announcing();

@@ -12,7 +12,10 @@ use std::ptr::NonNull;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use abi::{ActionFunction, Functions, Log, uwsgi_legion, uwsgi_string_list};
+use abi::{ActionFunction, Functions, Log, uwsgi_legion, uwsgi_legion_node, uwsgi_string_list};
+
+/// More peers than any legion has: the end of a list that has become a ring.
+const MAX_PEERS: usize = 256;
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -167,6 +170,12 @@ impl Legion {
         until > now()
     }
 
+    /// Whether the node announces itself as dead.
+    pub fn is_dead(&self) -> bool {
+        // SAFETY: an aligned word in shared memory.
+        unsafe { (&raw const (*self.0.as_ptr()).dead).read_volatile() != 0 }
+    }
+
     /// Has the node announce itself as living again, if it did as dead; `true` if it did.
     pub fn revive(&self) -> bool {
         // SAFETY: an aligned word in shared memory.
@@ -192,6 +201,48 @@ impl Legion {
         unsafe { (&raw const (*self.0.as_ptr()).i_am_the_lord).read_volatile() != 0 }
     }
 
+    /// Whether all peers, and there are some, follow one and the same other Lord.
+    ///
+    /// The list of peers is the legion thread's, and may change while it is read here: so it
+    /// is read by the kernel, which fails where memory is gone. What is read may be stale, so
+    /// only an answer that stays the same is to be believed.
+    pub fn is_disowned(&self) -> bool {
+        let legion = self.0.as_ptr();
+        // SAFETY: set before the legion's thread starts, and never changed; an aligned word.
+        let (ours, mut next) = unsafe {
+            let head = &raw const (*legion).nodes_head;
+            (&(&(*legion).uuid)[..36], head.read_volatile())
+        };
+        let mut followed: Option<[c_char; 36]> = None;
+        for _ in 0..MAX_PEERS {
+            let Some(peer) = peek(next) else {
+                break;
+            };
+            if peer.lord_uuid[..] == *ours || followed.is_some_and(|other| other != peer.lord_uuid)
+            {
+                return false;
+            }
+            followed = Some(peer.lord_uuid);
+            next = peer.next;
+        }
+        followed.is_some()
+    }
+
+    /// How many peers this node announces itself to, and how many votes a Lord needs.
+    pub fn electorate(&self) -> (usize, i32) {
+        // SAFETY: the list only grows while options are parsed.
+        unsafe {
+            let legion = &*self.0.as_ptr();
+            let mut peers = 0;
+            let mut next = legion.nodes;
+            while let Some(peer) = next.as_ref() {
+                peers += 1;
+                next = peer.next;
+            }
+            (peers, legion.quorum)
+        }
+    }
+
     /// Has the node forget that it is the Lord. If it is still the best candidate, uWSGI calls
     /// its lord hooks again when the legion agrees on it.
     pub fn forget_lordship(&self) {
@@ -211,6 +262,27 @@ impl Legion {
         // SAFETY: set when the legion is made, and never changed.
         unsafe { (*self.0.as_ptr()).encrypt_ctx }
     }
+}
+
+/// A copy of a peer, read by the kernel: `None` if there is none.
+fn peek(peer: *const uwsgi_legion_node) -> Option<uwsgi_legion_node> {
+    if peer.is_null() {
+        return None;
+    }
+    let size = size_of::<uwsgi_legion_node>();
+    let mut copy = MaybeUninit::<uwsgi_legion_node>::uninit();
+    let to = libc::iovec {
+        iov_base: copy.as_mut_ptr().cast(),
+        iov_len: size,
+    };
+    let from = libc::iovec {
+        iov_base: peer.cast_mut().cast(),
+        iov_len: size,
+    };
+    // SAFETY: the copy is ours and as large as is written; what is read need not be valid.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &to, 1, &from, 1, 0) };
+    // SAFETY: wholly written, and of numbers and pointers alone, which nobody follows.
+    (read == size as isize).then(|| unsafe { copy.assume_init() })
 }
 
 fn hooks(event: &'static str, mut list: *mut uwsgi_string_list) -> Vec<Hook> {

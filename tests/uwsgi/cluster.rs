@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use testbed::robot::{Robot, Settings};
-use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE};
+use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE, Relay};
 
 use crate::context::{Context, action_to, ip};
 
@@ -86,6 +86,20 @@ impl<'a> Cluster<'a> {
             ))
             .line("legion-freq = 1\nlegion-tolerance = 5")
             .line(&self.more)
+    }
+
+    /// Starts a node whose announcements to its peers go through these.
+    pub fn start_behind(&mut self, node: usize, relays: &[Relay]) {
+        let mut ini = self.config(node).ini();
+        let peers = (0..self.legion.ports.len()).filter(|&peer| peer != node);
+        for (peer, relay) in peers.zip(relays) {
+            let port = self.legion.ports[peer];
+            ini = ini.replace(
+                &format!("legion-node = failover 127.0.0.1:{port}\n"),
+                &format!("legion-node = failover 127.0.0.1:{}\n", relay.port()),
+            );
+        }
+        self.nodes[node] = Some(Node::start(&self.context.launch(), &ini).expect("uWSGI starts"));
     }
 
     pub fn start(&mut self, node: usize) {

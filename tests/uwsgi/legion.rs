@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use testbed::robot::{Fault, Method, When};
-use testbed::uwsgi::PATIENCE;
+use testbed::uwsgi::{PATIENCE, Relay};
 
 use crate::Test;
 use crate::cluster::{Cluster, LORD};
@@ -37,6 +37,8 @@ pub const TESTS: &[Test] = &[
         "legion_lord_loses_its_quorum_after_a_recent_warning",
         lord_loses_quorum,
     ),
+    ("legion_lord_is_not_heard_for_a_while", lord_not_heard),
+    ("legion_returns_after_a_short_suspension", short_suspension),
     ("legion_lord_is_shut_down", lord_shut_down),
     ("legion_lord_is_reloaded", lord_reloaded),
     (
@@ -210,14 +212,46 @@ fn lord_loses_quorum(context: &Context) {
     for peer in [1, 2] {
         cluster.node(peer).signal(libc::SIGSTOP);
     }
-    cluster.wait(
-        0,
-        "i cannot be The Lord of The Legion failover without a quorum",
-    );
+    // uWSGI alone would say so 60 s after its last warning.
+    let sign = "i cannot be The Lord of The Legion failover without a quorum";
+    cluster.wait_for_rounds(0, 15);
+    assert!(cluster.node(0).log().contains(sign), "{}", cluster.logs());
     for peer in [1, 2] {
         cluster.node(peer).signal(libc::SIGCONT);
     }
     cluster.wait_nth(0, LORD, 2);
+    cluster.is_settled_on(0);
+}
+
+/// It hears its peers, they do not hear it, and replace it.
+fn lord_not_heard(context: &Context) {
+    let mut cluster = Cluster::new(context, |_| {});
+    let relays = [1, 2].map(|peer| Relay::to(cluster.legion.ports[peer]));
+    cluster.start_behind(0, &relays);
+    cluster.start(1);
+    cluster.start(2);
+    cluster.wait(0, LORD);
+    for relay in &relays {
+        relay.set_open(false);
+    }
+    cluster.wait(1, LORD);
+    cluster.wait_for_route(1);
+    cluster.wait(0, "follow another Lord: it has to become Lord again");
+    for relay in &relays {
+        relay.set_open(true);
+    }
+    cluster.is_settled_on(0);
+}
+
+/// The suspension may be over before anybody has seen it.
+fn short_suspension(context: &Context) {
+    let cluster = Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 1");
+    cluster.robot.order(
+        When::Once(Method::Post),
+        Fault::error(404, "NOT_FOUND", "on purpose"),
+    );
+    let cluster = cluster.started();
+    cluster.wait(0, "suspending myself");
     cluster.is_settled_on(0);
 }
 
