@@ -28,21 +28,25 @@ pub fn parse(text: &[u8]) -> Vec<Item> {
 
 /// The items may hold a password: they are wiped, and never moved by growing.
 fn split_items(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    let empty = || Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut items = vec![empty()];
-    let mut current = 0;
-    let mut bytes = text.iter();
+    let mut escaped = false;
+    let items = text.split(|&byte| {
+        let ends = byte == b',' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    items.map(unescape).collect()
+}
+
+fn unescape(item: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut unescaped = Zeroizing::new(Vec::with_capacity(item.len()));
+    let mut bytes = item.iter();
     while let Some(&byte) = bytes.next() {
         match byte {
-            b',' => {
-                items.push(empty());
-                current += 1;
-            }
-            b'\\' => items[current].extend(bytes.next()),
-            _ => items[current].push(byte),
+            b'\\' => unescaped.extend(bytes.next()),
+            _ => unescaped.push(byte),
         }
     }
-    items
+    unescaped
 }
 
 impl Item {
@@ -59,8 +63,14 @@ impl Item {
 }
 
 #[cfg(test)]
+#[path = "../fuzz/properties/keyval.rs"]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn items(text: &str) -> Vec<(String, Option<String>)> {
         let text_of = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -115,5 +125,42 @@ mod tests {
     fn empty_items_are_left_out() {
         assert_eq!(items(",a=1,, ,"), [pair("a", "1")]);
         assert_eq!(items(""), []);
+    }
+
+    #[test]
+    fn the_corpus_holds() {
+        crate::corpus::replay("keyval", properties::check);
+    }
+
+    /// Any byte, those with a meaning most of all.
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![
+            1 => any::<u8>(),
+            1 => prop::sample::select(&b",\\= \t\n\0"[..]),
+            1 => b'a'..=b'c',
+        ]
+    }
+
+    /// A key without blanks around it, with a value or bare.
+    fn item() -> impl Strategy<Value = Item> {
+        let key = vec(byte().prop_filter("no =", |&byte| byte != b'='), 0..8)
+            .prop_map(|key| key.trim_ascii().to_vec());
+        (key, prop::option::of(vec(byte(), 0..12)))
+            .prop_map(|(key, value)| Item { key, value })
+            .prop_filter("not empty", |item| {
+                !item.key.is_empty() || item.value.is_some()
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed(text in vec(byte(), 0..200)) {
+            properties::check(&text);
+        }
+
+        #[test]
+        fn what_is_escaped_comes_back(items in vec(item(), 0..6)) {
+            prop_assert_eq!(parse(&properties::written(&items)), items);
+        }
     }
 }

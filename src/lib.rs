@@ -20,6 +20,9 @@ mod boot;
 #[allow(unsafe_code)] // memory is the kernel's
 mod confidential;
 mod config;
+#[cfg(test)]
+#[path = "../fuzz/properties/corpus.rs"]
+mod corpus;
 #[allow(unsafe_code)] // what happens in a child
 mod fork;
 mod heartbeat;

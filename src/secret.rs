@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::text::printable_path;
+
 /// The most that a password file may hold, in bytes.
 const MAX_FILE: usize = 4096;
 
@@ -19,15 +21,18 @@ pub struct Secret(Zeroizing<Vec<u8>>);
 /// Why a password file cannot be used. The text never holds what is in the file.
 #[derive(Debug, Error)]
 pub enum FileError {
-    #[error("{path} cannot be read: {error}{}", whose_rights(.error))]
+    #[error("{} cannot be read: {error}{}", printable_path(.path), whose_rights(.error))]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{0} is not a regular file")]
+    #[error("{} is not a regular file", printable_path(.0))]
     NotAFile(PathBuf),
-    #[error("{0} may be read by everybody (mode {1:03o}): run `chmod o-rwx {0}`")]
+    #[error("{path} may be read by everybody (mode {1:03o}): run `chmod o-rwx {path}`", path = printable_path(.0))]
     Public(PathBuf, u32),
-    #[error("{0} is longer than {MAX_FILE} bytes: it must hold the password and nothing else")]
+    #[error(
+        "{} is longer than {MAX_FILE} bytes: it must hold the password and nothing else",
+        printable_path(.0)
+    )]
     TooLong(PathBuf),
-    #[error("{0} has an empty first line: write the password there")]
+    #[error("{} has an empty first line: write the password there", printable_path(.0))]
     Empty(PathBuf),
 }
 

@@ -1,5 +1,8 @@
 //! What may be shown in a log of text that somebody else wrote.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 /// How many characters of a foreign text are shown.
 const SHOWN: usize = 200;
 
@@ -20,6 +23,11 @@ pub fn printable_without(foreign: &[u8], secrets: &[&[u8]]) -> String {
         }
     }
     shorten(&text)
+}
+
+/// A path as it may stand in a log line.
+pub fn printable_path(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
 }
 
 fn clean(foreign: &[u8]) -> String {
@@ -47,6 +55,8 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     #[test]
     fn control_characters_go() {
@@ -81,5 +91,55 @@ mod tests {
             printable_without(text.as_bytes(), &[b"s3cret"]),
             "x".repeat(198) + "**..."
         );
+    }
+
+    /// Text that is foreign: of any characters, or of none.
+    fn foreign() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            vec(any::<u8>(), 0..300),
+            vec(any::<char>(), 0..300)
+                .prop_map(|characters| characters.into_iter().collect::<String>().into_bytes()),
+            vec(
+                prop::sample::select(&b"ab\0\x1b\n%\xe2\x80\xae"[..]),
+                0..300
+            ),
+        ]
+    }
+
+    /// A secret that the mask itself cannot spell.
+    fn secret() -> impl Strategy<Value = String> {
+        prop_oneof![
+            vec(any::<char>(), 1..20),
+            vec(
+                prop::sample::select(&['a', 'b', '\0', '\u{200b}'][..]),
+                1..4
+            ),
+        ]
+        .prop_map(|characters| characters.into_iter().collect::<String>())
+        .prop_filter("no mask", |secret| !secret.contains(['*', '.']))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_shown_is_short_and_printable(foreign in foreign()) {
+            let shown = printable(&foreign);
+            prop_assert!(!shown.contains(is_unprintable));
+            let length = shown.chars().count();
+            prop_assert!(length <= 200 || length == 203 && shown.ends_with("..."));
+        }
+
+        #[test]
+        fn no_secret_survives(
+            pieces in vec(foreign(), 1..4),
+            secrets in [secret(), secret()],
+        ) {
+            let text = pieces.join(secrets[0].as_bytes());
+            let text = [&text, secrets[1].as_bytes()].concat();
+            let shown = printable_without(&text, &[secrets[0].as_bytes(), secrets[1].as_bytes()]);
+            prop_assert!(!shown.contains(is_unprintable));
+            for secret in secrets.iter().map(|secret| clean(secret.as_bytes())) {
+                prop_assert!(secret.is_empty() || !shown.contains(&secret));
+            }
+        }
     }
 }

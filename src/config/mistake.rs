@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::secret::{FileError, whose_rights};
+use crate::text::printable_path;
 
 /// One mistake: the key, and what is wrong with it. It never shows a value of `password`.
 #[derive(Debug, Error)]
@@ -27,7 +28,7 @@ pub enum Reason {
     )]
     Unknown,
     #[error(
-        "unknown key; not shown, as it follows password and may be a piece of it: a comma within \
+        "unknown key; not shown, as it may be a piece of the password before it: a comma within \
          a value is written \\,"
     )]
     UnknownAfterPassword,
@@ -68,9 +69,12 @@ pub enum Reason {
     NotSeconds(String, u64, u64),
     #[error("{0}")]
     PasswordFile(#[from] FileError),
-    #[error("{path} cannot be read: {error}{}", whose_rights(.error))]
+    #[error("{} cannot be read: {error}{}", printable_path(.path), whose_rights(.error))]
     CaUnreadable { path: PathBuf, error: io::Error },
-    #[error("{0} holds no certificate that can be used: it must be a PEM bundle")]
+    #[error(
+        "{} holds no certificate that can be used: it must be a PEM bundle",
+        printable_path(.0)
+    )]
     CaEmpty(PathBuf),
 }
 

@@ -16,7 +16,8 @@ use crate::text;
 
 pub use mistake::{Mistake, Reason};
 pub use url::Url;
-use values::{ca_file, password_file, seconds, subnet, username};
+pub use values::read_bundle;
+use values::{path, seconds, subnet, username};
 
 /// The webservice's own address; the failover IP is appended to it.
 const ROBOT: &str = "https://robot-ws.your-server.de/failover/";
@@ -44,6 +45,7 @@ pub struct Order {
     /// How long the whole takeover may take.
     pub deadline: Duration,
     pub trust: Trust,
+    bundle_given: bool,
 }
 
 #[derive(Debug)]
@@ -104,9 +106,29 @@ impl Order {
         }
     }
 
+    /// What is wrong now with the files that a takeover will read.
+    pub fn check_files(&self) -> Vec<Mistake> {
+        let password = match &self.password {
+            PasswordSource::Inline(_) => None,
+            PasswordSource::File(path) => Secret::from_file(path)
+                .err()
+                .map(|error| Mistake::new("password_file", error.into())),
+        };
+        let bundle = match &self.trust {
+            Trust::Bundle(path) => values::check_bundle(path)
+                .err()
+                .map(|reason| Mistake::new("ca_file", reason)),
+            Trust::System | Trust::Anyone => None,
+        };
+        password.into_iter().chain(bundle).collect()
+    }
+
     /// What works but should be known, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if self.trust == Trust::Anyone && self.bundle_given {
+            warnings.push("ca_file is not used, since ssl_no_verify is on".into());
+        }
         if self.trust == Trust::Anyone && self.url.is_https() {
             warnings.push(
                 "ssl_no_verify is on: whoever answers in the webservice's place gets the password"
@@ -126,21 +148,22 @@ impl Order {
 impl Given {
     fn collect(items: Vec<Item>, mistakes: &mut Vec<Mistake>) -> Given {
         let mut given = Given::default();
-        let mut follows_password = false;
+        let mut may_be_a_piece = false;
         for (index, Item { key, value }) in items.into_iter().enumerate() {
             let is_password = matches!(key.as_slice(), b"password" | b"pass");
             let taken = given.take(&key, value);
             let is_unknown = taken.as_ref().is_err_and(Mistake::is_unknown_key);
-            follows_password = is_password || (follows_password && is_unknown);
             match taken {
                 Ok(()) => {}
                 // A comma in a password, not escaped, makes keys of the rest of it.
-                Err(_) if is_unknown && follows_password => mistakes.push(Mistake::new(
+                Err(_) if is_unknown && may_be_a_piece => mistakes.push(Mistake::new(
                     &format!("item {}", index + 1),
                     Reason::UnknownAfterPassword,
                 )),
                 Err(mistake) => mistakes.push(mistake),
             }
+            // An unknown key may be `password`, misspelt.
+            may_be_a_piece = is_password || is_unknown;
         }
         given
     }
@@ -161,8 +184,7 @@ impl Given {
                 return Ok(());
             }
             b"ssl_no_verify" => {
-                self.ssl_no_verify =
-                    !matches!(value.as_deref(), Some(b"0" | b"no" | b"off" | b"false"));
+                self.ssl_no_verify = !value.is_some_and(|value| is_off(&value));
                 return Ok(());
             }
             _ => return Err(Mistake::new(&text::printable(key), Reason::Unknown)),
@@ -194,7 +216,7 @@ impl Given {
         let deadline = check.optional("deadline", self.deadline, |text| {
             seconds(text, least_deadline, MAX_DEADLINE)
         });
-        let bundle = check.optional("ca_file", self.ca_file, ca_file);
+        let bundle = check.optional("ca_file", self.ca_file, path);
         let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
         Some(Order {
             username: username?,
@@ -204,6 +226,7 @@ impl Given {
             url: url?,
             timeout,
             deadline: deadline.unwrap_or(2 * timeout),
+            bundle_given: bundle.is_some(),
             trust: match (self.ssl_no_verify, bundle) {
                 (true, _) => Trust::Anyone,
                 (false, Some(bundle)) => Trust::Bundle(bundle),
@@ -211,6 +234,13 @@ impl Given {
             },
         })
     }
+}
+
+/// Whether a flag's value turns it off.
+fn is_off(value: &[u8]) -> bool {
+    ["0", "no", "off", "false"]
+        .iter()
+        .any(|off| value.eq_ignore_ascii_case(off.as_bytes()))
 }
 
 /// Turns given values into valid ones, and collects the mistakes.
@@ -265,7 +295,7 @@ impl Checker<'_> {
             }
             (Some(secret), None) => Some(PasswordSource::Inline(secret)),
             (None, Some(file)) => self
-                .optional("password_file", Some(file), password_file)
+                .optional("password_file", Some(file), path)
                 .map(PasswordSource::File),
             (None, None) => {
                 self.mistakes

@@ -1,5 +1,8 @@
 //! Tests of the configuration's rules.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 const BASE: &str = "username=FOO,password=BAR,ip=4.4.4.4,active_ip=1.1.1.1";
@@ -10,7 +13,10 @@ fn order(argument: &str) -> Order {
 
 /// The mistakes of an argument, one line each.
 fn mistakes(argument: &str) -> String {
-    let mistakes = Order::parse(argument.as_bytes()).unwrap_err();
+    let mistakes = match Order::parse(argument.as_bytes()) {
+        Ok(order) => order.check_files(),
+        Err(mistakes) => mistakes,
+    };
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }
@@ -99,7 +105,7 @@ fn ssl_no_verify_is_a_flag() {
     ] {
         assert_eq!(order(&format!("{BASE},{on}")).trust, Trust::Anyone, "{on}");
     }
-    for off in ["0", "no", "off", "false"] {
+    for off in ["0", "no", "off", "false", "False", "NO"] {
         let order = order(&format!("{BASE},ssl_no_verify,ssl_no_verify={off}"));
         assert_eq!(order.trust, Trust::System, "{off}");
     }
@@ -138,7 +144,7 @@ fn all_mistakes_are_named_at_once() {
     let lines = mistakes(
         "username=,password=,ip=x,active_ip=y,timeout=0,deadline=0,url=z,ca_file=/nonexistent,oops=1",
     );
-    assert_eq!(lines.lines().count(), 9, "{lines}");
+    assert_eq!(lines.lines().count(), 8, "{lines}");
 }
 
 #[test]
@@ -262,7 +268,166 @@ fn what_is_no_url_is_a_mistake() {
 #[test]
 fn a_ca_file_that_cannot_be_used_is_a_mistake() {
     assert_mistake("ca_file=/nonexistent", "ca_file", "cannot be read");
+    assert_mistake("ca_file=/dev/zero", "ca_file", "not a regular file");
     let empty = tempfile::NamedTempFile::new().unwrap();
     let argument = format!("ca_file={}", empty.path().display());
     assert_mistake(&argument, "ca_file", "no certificate");
+}
+
+/// What no text of ours spells.
+const MARK: &str = "zPq7";
+
+const KEYS: [&str; 13] = [
+    "username",
+    "user",
+    "password",
+    "pass",
+    "password_file",
+    "ip",
+    "active_ip",
+    "active_server_ip",
+    "url",
+    "timeout",
+    "deadline",
+    "ssl_no_verify",
+    "ca_file",
+];
+
+/// All that there is to say of an argument.
+fn texts(argument: &[u8]) -> Vec<String> {
+    let (mistakes, mut texts) = match Order::parse(argument) {
+        Ok(order) => (order.check_files(), order.warnings()),
+        Err(mistakes) => (mistakes, Vec::new()),
+    };
+    texts.extend(mistakes.iter().map(ToString::to_string));
+    texts
+}
+
+/// A value that means something to some key, or any.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let known = [
+        "4.4.4.4",
+        "1.1.1.1",
+        "::1",
+        "::",
+        "1.1.1.1/32",
+        "https://[::1]:0/",
+        "http://a@b",
+        "60",
+        "0",
+        "99999999999999999999",
+        "",
+        "/nonexistent/",
+        "\u{1b}[2J",
+        "\\",
+        "FOO",
+        "a:b",
+        "=",
+    ];
+    prop_oneof![
+        2 => prop::sample::select(known.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..20),
+    ]
+}
+
+/// `key=value`, or near it.
+fn item() -> impl Strategy<Value = Vec<u8>> {
+    (prop::sample::select(KEYS.to_vec()), value(), 0..10).prop_map(
+        |(key, value, shape)| match shape {
+            0 => key.as_bytes().to_vec(),
+            1 => value,
+            2 => [b" ", key.as_bytes(), b" =", &value].concat(),
+            _ => [key.as_bytes(), b"=", &value].concat(),
+        },
+    )
+}
+
+/// A password as it is written in the configuration.
+fn password() -> impl Strategy<Value = String> {
+    let characters = ['a', ',', '\\', '=', ' ', '@', '/', ':', '#', '\n', '\u{e9}'];
+    vec(prop::sample::select(characters.to_vec()), 0..10).prop_map(|characters| {
+        let password: String = characters.into_iter().collect();
+        format!("{MARK}{password}{MARK}")
+            .replace('\\', r"\\")
+            .replace(',', r"\,")
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_argument_is_an_order_or_mistakes(items in vec(item(), 0..8)) {
+        let argument = items.join(&b',');
+        prop_assert!(Order::parse(&argument).is_ok() || !texts(&argument).is_empty());
+    }
+
+    #[test]
+    fn no_text_has_control_characters(items in vec(item(), 0..8)) {
+        let is_path = |item: &Vec<u8>| item.trim_ascii_start().starts_with(b"password_file")
+            || item.trim_ascii_start().starts_with(b"ca_file");
+        let items: Vec<Vec<u8>> = items.into_iter().filter(|item| !is_path(item)).collect();
+        for text in texts(&items.join(&b',')) {
+            prop_assert!(!text.contains(char::is_control), "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn no_text_shows_a_password(
+        before in vec(item(), 0..4),
+        key in prop::sample::select(vec!["password", "pass", " password ", "pass\\word"]),
+        password in password(),
+        after in vec(item(), 0..4),
+    ) {
+        let item = format!("{key}={password}").into_bytes();
+        // A backslash at the end of the item before would take the comma away.
+        let before = before.into_iter().filter(|item| !item.ends_with(b"\\"));
+        let items: Vec<Vec<u8>> = before.chain([item]).chain(after).collect();
+        for text in texts(&items.join(&b',')) {
+            prop_assert!(!text.contains(MARK), "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn no_text_shows_a_piece_of_a_password(pieces in vec("[a-z]{0,3}=?[a-z]{0,3}", 1..5)) {
+        let pieces: Vec<String> = pieces.iter().map(|piece| format!("{MARK}{piece}")).collect();
+        let argument = format!("{BASE},password={},oops=1", pieces.join(","));
+        for text in texts(argument.as_bytes()) {
+            prop_assert!(!text.contains(MARK), "{:?}", text);
+        }
+    }
+}
+
+#[test]
+fn a_path_is_shown_without_control_characters() {
+    for key in ["password_file", "ca_file"] {
+        let lines = mistakes(&format!(
+            "user=A,ip=4.4.4.4,active_ip=1.1.1.1,password_file=/x,{key}=/nonexistent\x1b[2J\n/x"
+        ));
+        assert!(
+            !lines.contains('\x1b') && !lines.contains("\n/"),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn credentials_in_what_is_no_url_are_not_shown() {
+    for url in [
+        "https:/FOO:s3cret@host/x",
+        "FOO:s3cret@host/a/b",
+        "https:///FOO:s3cret@host/",
+        "https:\\\\\\\\FOO:s3cret@host/a/b",
+    ] {
+        let line = mistake(&format!("url={url}"));
+        assert!(!line.contains("s3cret"), "{line}");
+    }
+}
+
+#[test]
+fn a_piece_of_a_password_whose_key_is_misspelt_is_not_shown() {
+    for key in ["passwort", "Password", "pwd", "password_"] {
+        let lines = mistakes(&format!(
+            "username=FOO,{key}=abc,s3cret,ip=4.4.4.4,active_ip=1.1.1.1"
+        ));
+        assert!(!lines.contains("s3cret"), "{lines}");
+    }
 }

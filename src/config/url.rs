@@ -24,7 +24,7 @@ impl Url {
         if text.contains(&b'#') {
             return Err(Reason::FragmentInUrl);
         }
-        let uri = Uri::try_from(text).map_err(|_| Reason::NotAUrl(printable(text)))?;
+        let uri = Uri::try_from(text).map_err(|_| not_a_url(text))?;
         match uri.scheme_str() {
             Some("https" | "http") => {}
             Some(_) | None => return Err(Reason::Scheme),
@@ -32,7 +32,7 @@ impl Url {
         let url = Url(uri);
         match ServerName::try_from(url.host()) {
             Ok(_) if url.has_usable_port() => Ok(url),
-            Ok(_) | Err(_) => Err(Reason::NotAUrl(printable(text))),
+            Ok(_) | Err(_) => Err(not_a_url(text)),
         }
     }
 
@@ -69,4 +69,13 @@ impl Url {
             Err(_) => self.host().eq_ignore_ascii_case("localhost"),
         }
     }
+}
+
+/// What stands before an `@` may be credentials, wherever it is.
+fn not_a_url(text: &[u8]) -> Reason {
+    let shown = match text.rsplitn(2, |&byte| byte == b'@').collect::<Vec<_>>()[..] {
+        [after, _] => format!("***@{}", printable(after)),
+        _ => printable(text),
+    };
+    Reason::NotAUrl(shown)
 }

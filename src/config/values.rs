@@ -1,17 +1,22 @@
 //! One value each: bytes to what they mean.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::Reason;
-use crate::secret::Secret;
 use crate::text::printable;
+
+/// The most that a bundle may hold, in bytes; the system's own has a quarter of a MiB.
+const MAX_BUNDLE: u64 = 4 << 20;
 
 pub fn username(value: &[u8]) -> Result<Vec<u8>, Reason> {
     match value.contains(&b':') {
@@ -46,24 +51,41 @@ pub fn seconds(value: &[u8], least: u64, most: u64) -> Result<Duration, Reason> 
         .ok_or_else(|| Reason::NotSeconds(printable(value), least, most))
 }
 
-/// A file that holds a usable password now.
-pub fn password_file(value: &[u8]) -> Result<PathBuf, Reason> {
-    let path = PathBuf::from(OsStr::from_bytes(value));
-    Secret::from_file(&path)?;
-    Ok(path)
+pub fn path(value: &[u8]) -> Result<PathBuf, Reason> {
+    Ok(PathBuf::from(OsStr::from_bytes(value)))
 }
 
-/// A file that holds at least one certificate now.
-pub fn ca_file(value: &[u8]) -> Result<PathBuf, Reason> {
-    let path = PathBuf::from(OsStr::from_bytes(value));
-    let content = std::fs::read(&path).map_err(|error| Reason::CaUnreadable {
-        path: path.clone(),
+/// The certificates of a PEM bundle.
+///
+/// # Errors
+/// It cannot be read, or is no regular file, or longer than any bundle.
+pub fn read_bundle(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    // Not to wait for a writer, should the path be a named pipe.
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(MAX_BUNDLE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_BUNDLE {
+        return Err(io::Error::other("it is longer than 4 MiB"));
+    }
+    let certificates = CertificateDer::pem_slice_iter(&content);
+    Ok(certificates.filter_map(Result::ok).collect())
+}
+
+/// Whether a file holds at least one certificate now.
+pub fn check_bundle(path: &Path) -> Result<(), Reason> {
+    let certificates = read_bundle(path).map_err(|error| Reason::CaUnreadable {
+        path: path.into(),
         error,
     })?;
     let mut store = rustls::RootCertStore::empty();
-    let certificates = CertificateDer::pem_slice_iter(&content).filter_map(Result::ok);
     match store.add_parsable_certificates(certificates) {
-        (0, _) => Err(Reason::CaEmpty(path)),
-        (_, _) => Ok(path),
+        (0, _) => Err(Reason::CaEmpty(path.into())),
+        (_, _) => Ok(()),
     }
 }

@@ -6,7 +6,8 @@ mod tests;
 use std::net::IpAddr;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::problem::{Problem, Said};
 use super::{Route, Switch};
@@ -37,22 +38,12 @@ struct Failover {
 }
 
 #[derive(Deserialize)]
-struct FailoverAnswer {
-    failover: FailoverObject,
-}
-
-#[derive(Deserialize)]
 struct FailoverObject {
     ip: Option<String>,
     status: Option<String>,
     // Null when unrouted, so being there is not the same as having a value.
     #[serde(deserialize_with = "Option::deserialize")]
     active_server_ip: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorAnswer {
-    error: ErrorObject,
 }
 
 #[derive(Deserialize, Default)]
@@ -109,14 +100,17 @@ impl Reader<'_> {
             Ok(failover) if failover.active == Some(self.ours) && !failover.processing => {
                 Switch::Routed
             }
-            Ok(Failover { active, processing }) => Switch::NotOurs(Problem::RoutedTo {
-                status: answer.status,
-                active: active.map_or("no server".into(), |active| active.to_string()),
-                processing,
-            }),
+            Ok(Failover {
+                processing: true, ..
+            }) => Switch::Unfinished(self.not_here(answer)),
+            Ok(Failover { active, .. }) => Switch::Elsewhere(active, self.not_here(answer)),
             Err(problem @ Problem::OtherIp { .. }) => Switch::Refused(problem),
             Err(problem) => Switch::Accepted(problem),
         }
+    }
+
+    fn not_here(&self, answer: &Answer) -> Problem {
+        Problem::NotRoutedHere(answer.status)
     }
 
     fn conflict(&self, answer: &Answer) -> Switch {
@@ -131,8 +125,7 @@ impl Reader<'_> {
 
     fn failover(&self, answer: &Answer) -> Result<Failover, Problem> {
         let unreadable = || Problem::Unreadable(answer.status);
-        let FailoverAnswer { failover } =
-            serde_json::from_slice(answer.body).map_err(|_| unreadable())?;
+        let failover: FailoverObject = object(answer.body, "failover").ok_or_else(unreadable)?;
         if let Some(named) = failover.ip {
             if named.parse::<IpAddr>() != Ok(self.failover_ip) {
                 return Err(Problem::OtherIp {
@@ -179,16 +172,14 @@ impl Reader<'_> {
         Problem::Redirect {
             status: answer.status,
             host: host.unwrap_or_else(|| match location {
-                "" => "nowhere".into(),
+                "" => "nowhere (it has no Location)".into(),
                 _ => "the same host".into(),
             }),
         }
     }
 
     fn error(&self, answer: &Answer) -> ErrorObject {
-        serde_json::from_slice(answer.body)
-            .map(|ErrorAnswer { error }| error)
-            .unwrap_or_default()
+        object(answer.body, "error").unwrap_or_default()
     }
 
     fn said(&self, error: &ErrorObject) -> Said {
@@ -220,7 +211,15 @@ impl Reader<'_> {
                     .collect();
                 shown.join(" ")
             }
-            Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+            // Not as JSON, whose escapes would hide a secret.
+            Value::Object(members) => {
+                let shown: Vec<String> = members
+                    .iter()
+                    .map(|(key, value)| format!("{key}: {}", self.shown(value).unwrap_or_default()))
+                    .collect();
+                shown.join(", ")
+            }
+            Value::Bool(_) | Value::Number(_) => value.to_string(),
         };
         (!shown.is_empty()).then(|| self.printable(shown.as_bytes()))
     }
@@ -228,4 +227,11 @@ impl Reader<'_> {
     fn printable(&self, foreign: &[u8]) -> String {
         text::printable_without(foreign, self.secrets)
     }
+}
+
+/// The object of this name in a body. (For a struct, serde would have an array do, too.)
+fn object<T: DeserializeOwned>(body: &[u8], name: &str) -> Option<T> {
+    let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let object = body.remove(name).filter(Value::is_object)?;
+    T::deserialize(object).ok()
 }

@@ -19,6 +19,7 @@ use super::trust::{self, BundleError};
 use super::{Robot, Route, Switch};
 use crate::config::Order;
 use crate::secret::{FileError, Secret};
+use crate::text::printable;
 
 /// The most that is read of an answer's body, in bytes.
 const MAX_BODY: u64 = 64 * 1024;
@@ -47,6 +48,7 @@ pub enum SetupError {
 pub struct Client {
     agent: Agent,
     uri: ureq::http::Uri,
+    /// Who is asked, as the log names it.
     host: String,
     credentials: Credentials,
     form: String,
@@ -72,9 +74,19 @@ impl Client {
     pub fn new(order: &Order) -> Result<Client, SetupError> {
         let sent = Sent::default();
         let uri = order.url.as_uri().clone();
+        let proxy = proxy::for_url(&order.url)?;
+        let host = match &proxy {
+            Some(proxy) => format!(
+                "{} (through the proxy {}:{})",
+                order.url.host(),
+                printable(proxy.host().as_bytes()),
+                proxy.port()
+            ),
+            None => order.url.host().into(),
+        };
         let config = Agent::config_builder()
             .tls_config(trust::tls_config(&order.trust)?)
-            .proxy(proxy::for_url(&order.url)?)
+            .proxy(proxy)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -84,7 +96,7 @@ impl Client {
         Ok(Client {
             agent: Agent::with_parts(config, connector(&uri, &sent), PatientResolver::default()),
             uri,
-            host: order.url.host().into(),
+            host,
             credentials: Credentials::new(&order.username, order.password()?)?,
             form: serde_urlencoded::to_string([("active_server_ip", order.active_ip.to_string())])?,
             failover_ip: order.failover_ip,

@@ -52,6 +52,12 @@ fn certificate(error: &ureq::Error) -> Option<String> {
                  in the middle"
                     .into()
             }
+            // Not a variant of its own, but a common mistake.
+            other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                "it is that of an authority, not of a server: have a server's certificate made by \
+                 that authority"
+                    .into()
+            }
             other => other.to_string(),
         }),
         _ => None,

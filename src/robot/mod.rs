@@ -38,8 +38,10 @@ pub enum Switch {
     Routed,
     /// Taken note of, but the answer does not say where the failover IP is now.
     Accepted(Problem),
-    /// The answer says that the failover IP is elsewhere, or nowhere, or on its way.
-    NotOurs(Problem),
+    /// The answer says that the failover IP is routed to another server, or to none.
+    Elsewhere(Option<IpAddr>, Problem),
+    /// The answer says that the failover IP is on its way.
+    Unfinished(Problem),
     /// Another switch is running.
     Locked(Problem),
     /// Some other conflict.

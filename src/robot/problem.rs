@@ -16,7 +16,7 @@ pub enum Problem {
     Status { status: u16, said: Box<Said> },
     #[error(
         "the webservice's rate limit is reached ({status}{said}: {max_request} requests in \
-         {interval} s): wait until it is over"
+         {interval} s): until that time is over nothing can be asked of it"
     )]
     RateLimit {
         status: u16,
@@ -34,12 +34,8 @@ pub enum Problem {
          failover IP: check url"
     )]
     OtherIp { status: u16, named: String },
-    #[error("the webservice answered {status}: it is routed to {active}{}", under_way(.processing))]
-    RoutedTo {
-        status: u16,
-        active: String,
-        processing: bool,
-    },
+    #[error("the webservice answered {0} without routing it here")]
+    NotRoutedHere(u16),
     #[error("the webservice answered {0} without saying where the failover IP is routed")]
     Unreadable(u16),
     #[error("the certificate of {host} does not verify: {reason}")]
@@ -71,13 +67,6 @@ impl std::fmt::Display for Said {
             write!(f, " [{fields}]")?;
         }
         Ok(())
-    }
-}
-
-fn under_way(processing: &bool) -> &'static str {
-    match processing {
-        true => ", and being switched",
-        false => "",
     }
 }
 

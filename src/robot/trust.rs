@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::config::Trust;
+use crate::config::{self, Trust};
+use crate::text::printable_path;
 
 /// The bundle of `ca_file` cannot be used any more (it could at boot).
 #[derive(Debug, Error)]
-#[error("ca_file: {0} cannot be used: {1}")]
+#[error("ca_file: {path} cannot be used: {1}", path = printable_path(.0))]
 pub struct BundleError(PathBuf, String);
 
 /// TLS as the order wants it.
@@ -32,10 +32,7 @@ pub fn tls_config(trust: &Trust) -> Result<TlsConfig, BundleError> {
 
 fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, BundleError> {
     let broken = |reason: String| BundleError(path.into(), reason);
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| broken(error.to_string()))?
-        .filter_map(Result::ok)
-        .collect();
+    let certificates = config::read_bundle(path).map_err(|error| broken(error.to_string()))?;
     match certificates.is_empty() {
         true => Err(broken("it holds no certificate".into())),
         false => Ok(certificates),

@@ -47,6 +47,11 @@ pub enum Outcome {
 pub enum Failure {
     #[error("{0}")]
     Refused(Problem),
+    #[error("{problem}{}", whereabouts(.seen))]
+    RateLimited {
+        problem: Problem,
+        seen: Option<Seen>,
+    },
     #[error("{reason}{} (the deadline of {} s has passed)", whereabouts(.seen), .deadline.as_secs())]
     OutOfTime {
         reason: String,
@@ -138,7 +143,10 @@ impl Takeover<'_> {
                         Confirmed::Elsewhere { .. }
                         | Confirmed::Unknown
                         | Confirmed::Unusable(_)
-                        | Confirmed::OutOfTime => Outcome::Failed(Failure::Refused(problem)),
+                        | Confirmed::OutOfTime => Outcome::Failed(Failure::RateLimited {
+                            problem,
+                            seen: self.seen,
+                        }),
                     };
                 }
                 Switch::Accepted(problem) => {
@@ -146,7 +154,12 @@ impl Takeover<'_> {
                     self.accepted = Some(problem);
                     self.confirm()
                 }
-                Switch::NotOurs(problem)
+                Switch::Elsewhere(active, problem) => {
+                    self.reason = problem.to_string();
+                    self.seen = Some(Seen::At(active));
+                    self.confirm()
+                }
+                Switch::Unfinished(problem)
                 | Switch::Locked(problem)
                 | Switch::Conflict(problem)
                 | Switch::Failing(problem)
@@ -183,7 +196,8 @@ impl Takeover<'_> {
             Switch::NotConnected(_) => {}
             Switch::Routed
             | Switch::Accepted(_)
-            | Switch::NotOurs(_)
+            | Switch::Elsewhere(..)
+            | Switch::Unfinished(_)
             | Switch::Locked(_)
             | Switch::Conflict(_)
             | Switch::RateLimited(_)

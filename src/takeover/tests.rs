@@ -211,7 +211,7 @@ fn ours_is_done() {
 #[test]
 fn another_address_is_confirmed_and_posted_again() {
     run(vec![
-        Post(Switch::NotOurs(status(200))),
+        Post(Switch::Elsewhere(other(), status(200))),
         Get(Route::Elsewhere(other())),
         Post(Switch::Routed),
     ])
@@ -220,8 +220,11 @@ fn another_address_is_confirmed_and_posted_again() {
 
 #[test]
 fn another_address_in_the_answer_is_never_an_unconfirmed_success() {
-    run_then(vec![Post(Switch::NotOurs(status(200)))], || {
-        (Switch::NotOurs(status(200)), Route::Unusable(status(404)))
+    run_then(vec![Post(Switch::Elsewhere(other(), status(200)))], || {
+        (
+            Switch::Elsewhere(other(), status(200)),
+            Route::Unusable(status(404)),
+        )
     })
     .failed("5 requests", "P0 G0 P2 G2 P32 G32 P61 G61 P90 G90");
 }

@@ -1,5 +1,11 @@
 //! What each answer means, over the table.
 
+#[path = "../../../fuzz/properties/answer.rs"]
+mod properties;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 const OURS: &str = "1.1.1.1";
@@ -58,14 +64,18 @@ fn addresses_are_compared_as_addresses() {
 }
 
 #[test]
-fn a_2xx_that_names_another_or_none_or_is_under_way_is_not_ours() {
-    for (active, status) in [
-        ("\"2.2.2.2\"", "\"ready\""),
-        ("null", "\"ready\""),
-        ("\"1.1.1.1\"", "\"processing\""),
-    ] {
-        let switch = switch(200, &routed_to(active, status));
-        assert!(matches!(switch, Switch::NotOurs(_)), "{switch:?}");
+fn a_2xx_that_names_another_or_none_is_elsewhere() {
+    for active in ["\"2.2.2.2\"", "null"] {
+        let switch = switch(200, &routed_to(active, "\"ready\""));
+        assert!(matches!(switch, Switch::Elsewhere(..)), "{switch:?}");
+    }
+}
+
+#[test]
+fn a_2xx_that_is_under_way_is_unfinished() {
+    for active in ["\"1.1.1.1\"", "\"2.2.2.2\"", "null"] {
+        let switch = switch(200, &routed_to(active, "\"processing\""));
+        assert!(matches!(switch, Switch::Unfinished(_)), "{switch:?}");
     }
 }
 
@@ -193,7 +203,7 @@ fn a_redirect_names_the_host_alone() {
             "points to elsewhere.example:",
         ),
         ("/there", "points to the same host:"),
-        ("", "points to nowhere:"),
+        ("", "points to nowhere (it has no Location):"),
     ] {
         let answer = Answer {
             status: 302,
@@ -219,4 +229,129 @@ fn what_a_server_wrote_is_shown_without_secrets_and_control_characters() {
         !text.contains("s3cret") && !text.contains(char::is_control),
         "{text}"
     );
+}
+
+#[test]
+fn the_corpus_holds() {
+    crate::corpus::replay("answer", properties::check);
+}
+
+/// A status that the webservice has, or any.
+fn any_status() -> impl Strategy<Value = u16> {
+    let known = [200, 204, 301, 400, 401, 403, 404, 409, 429, 500, 503];
+    prop_oneof![4 => prop::sample::select(known.to_vec()), 1 => any::<u16>()]
+}
+
+/// A value of the webservice's, or something else in its place.
+fn any_value() -> impl Strategy<Value = Value> {
+    let known = [
+        "4.4.4.4",
+        "1.1.1.1",
+        "2.2.2.2",
+        "::ffff:1.1.1.1",
+        "ready",
+        "processing",
+        "FAILOVER_ALREADY_ROUTED",
+        "FAILOVER_LOCKED",
+        "RATE_LIMIT_EXCEEDED",
+        "s3cret",
+        "zPq7horse",
+        "zPq7\0horse",
+        "\u{1b}[2J\n[hetzner-failoverip] done",
+    ];
+    let leaf = prop_oneof![
+        4 => prop::sample::select(known.to_vec()).prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 12, 4, |value| {
+        prop_oneof![
+            vec(value.clone(), 0..4).prop_map(Value::from),
+            vec((any::<String>(), value), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// One of the webservice's objects, any of its members missing.
+fn any_body() -> impl Strategy<Value = Value> {
+    let keys = [
+        "ip",
+        "status",
+        "active_server_ip",
+        "code",
+        "message",
+        "missing",
+        "invalid",
+        "max_request",
+        "interval",
+    ];
+    let members =
+        vec((prop::sample::select(keys.to_vec()), any_value()), 0..6).prop_map(|members| {
+            let members = members.into_iter().map(|(key, value)| (key.into(), value));
+            Value::Object(members.collect())
+        });
+    let object = prop_oneof![8 => members, 1 => any_value()];
+    (
+        prop::sample::select(vec!["failover", "error", "other"]),
+        object,
+    )
+        .prop_map(|(name, object)| serde_json::json!({ name: object }))
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read(
+        status in any_status(),
+        location in prop::option::of(any::<String>()),
+        body in vec(any::<u8>(), 0..200),
+    ) {
+        let location = location.as_deref();
+        properties::check_answer(&Answer { status, location, body: &body });
+    }
+
+    #[test]
+    fn any_object_is_read(status in any_status(), body in any_body()) {
+        let body = body.to_string();
+        properties::check_answer(&answer(status, &body));
+    }
+}
+
+#[test]
+fn an_answer_that_was_cut_is_never_ours() {
+    let whole = routed_to("\"1.1.1.1\"", "\"ready\"");
+    for length in 0..whole.len() {
+        let cut = &whole[..length];
+        assert!(!matches!(switch(200, cut), Switch::Routed), "{cut}");
+        assert!(!matches!(route(200, cut), Route::Ours), "{cut}");
+    }
+}
+
+#[test]
+fn an_array_is_no_object() {
+    for body in [
+        r#"[["4.4.4.4","ready","1.1.1.1"]]"#,
+        r#"{"failover":["4.4.4.4","ready","1.1.1.1"]}"#,
+        r#"[{"active_server_ip":"1.1.1.1"}]"#,
+    ] {
+        assert!(matches!(switch(200, body), Switch::Accepted(_)), "{body}");
+        assert!(matches!(route(200, body), Route::Unusable(_)), "{body}");
+    }
+    let code = r#"[["FAILOVER_ALREADY_ROUTED"]]"#;
+    assert!(matches!(switch(409, code), Switch::Accepted(_)));
+}
+
+#[test]
+fn a_secret_within_an_object_is_masked() {
+    let reader = Reader {
+        failover_ip: "4.4.4.4".parse().unwrap(),
+        ours: OURS.parse().unwrap(),
+        secrets: &[br#"s3"cr\et"#],
+    };
+    let body = r#"{"error":{"code":"X","invalid":{"s3\u0007\"cr\\et":"s3\"cr\\et"}}}"#;
+    let Switch::Refused(problem) = reader.switch(&answer(400, body)) else {
+        panic!("a refusal");
+    };
+    assert!(!problem.to_string().contains("s3"), "{problem}");
 }

@@ -1,0 +1,158 @@
+//! What is true of the meaning of an answer, whatever the answer.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::{Answer, Problem, Reader, Route, Switch};
+
+pub const FAILOVER_IP: &str = "4.4.4.4";
+pub const OURS: &str = "1.1.1.1";
+
+/// The password, and `FOO:` and the password in base64.
+const SECRETS: [&str; 2] = ["zPq7horse", "Rk9POnpQcTdob3JzZQ=="];
+
+/// A text has six pieces of 203 characters at the most that a server wrote.
+const LONGEST: usize = 2000;
+
+/// `input` is an answer as a person can write it down: the status and, after a blank, what
+/// `Location` says, on the first line; the body after it.
+pub fn check(input: &[u8]) {
+    let mut parts = input.splitn(2, |&byte| byte == b'\n');
+    let (head, body) = (
+        String::from_utf8_lossy(parts.next().unwrap_or_default()),
+        parts.next().unwrap_or_default(),
+    );
+    let (status, location) = match head.split_once(' ') {
+        Some((status, location)) => (status, Some(location)),
+        None => (&*head, None),
+    };
+    check_answer(&Answer {
+        status: status.parse().unwrap_or(200),
+        location,
+        body,
+    });
+}
+
+pub fn check_answer(answer: &Answer) {
+    let secrets = SECRETS.map(str::as_bytes);
+    let reader = Reader {
+        failover_ip: address(FAILOVER_IP),
+        ours: address(OURS),
+        secrets: &secrets,
+    };
+    let switch = reader.switch(answer);
+    let is_routed = matches!(switch, Switch::Routed);
+    assert!(!is_routed || says_ours(answer) || says_already_routed(answer));
+    problem_of_switch(&switch).into_iter().for_each(check_text);
+
+    let route = reader.route(answer);
+    let is_ours = matches!(route, Route::Ours);
+    assert!(!is_ours || says_ours(answer));
+    problem_of_route(&route).into_iter().for_each(check_text);
+}
+
+/// Nothing of it may be dangerous in a log, or be a secret.
+fn check_text(problem: &Problem) {
+    let text = problem.to_string();
+    assert!(!text.contains(char::is_control), "{text:?}");
+    assert!(
+        !SECRETS.iter().any(|secret| text.contains(secret)),
+        "{text:?}"
+    );
+    assert!(text.chars().count() <= LONGEST, "{text:?}");
+}
+
+/// Whether the answer is a success whose object names our failover IP, or none, and our
+/// server, and no switch that is under way.
+fn says_ours(answer: &Answer) -> bool {
+    let member = |key| member(answer.body, &["failover", key]);
+    let names = |key, wanted| {
+        let member = member(key);
+        member.as_str().and_then(|text| text.parse().ok()) == Some(address(wanted))
+    };
+    (200..300).contains(&answer.status)
+        && names("active_server_ip", OURS)
+        && (member("ip").is_null() || names("ip", FAILOVER_IP))
+        && member("status") != "processing"
+}
+
+fn says_already_routed(answer: &Answer) -> bool {
+    let code = member(answer.body, &["error", "code"]);
+    answer.status == 409 && code == "FAILOVER_ALREADY_ROUTED"
+}
+
+/// A member of a JSON text, or null. What lies beside the path may be anything that a parser
+/// skips.
+fn member(text: &[u8], path: &[&str]) -> Value {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let found = Member(path).deserialize(&mut json);
+    found
+        .and_then(|found| json.end().map(|()| found))
+        .unwrap_or_default()
+}
+
+struct Member<'a>(&'a [&'a str]);
+
+impl<'de> DeserializeSeed<'de> for Member<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        match self.0 {
+            [] => Value::deserialize(json),
+            _ => json.deserialize_map(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Value, M::Error> {
+        let mut found = Value::Null;
+        while let Some(key) = members.next_key::<String>()? {
+            if key == self.0[0] {
+                found = members.next_value_seed(Member(&self.0[1..]))?;
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn problem_of_switch(switch: &Switch) -> Option<&Problem> {
+    match switch {
+        Switch::Routed => None,
+        Switch::Accepted(problem)
+        | Switch::Elsewhere(_, problem)
+        | Switch::Unfinished(problem)
+        | Switch::Locked(problem)
+        | Switch::Conflict(problem)
+        | Switch::RateLimited(problem)
+        | Switch::Refused(problem)
+        | Switch::Failing(problem)
+        | Switch::NotConnected(problem)
+        | Switch::Unanswered(problem) => Some(problem),
+    }
+}
+
+fn problem_of_route(route: &Route) -> Option<&Problem> {
+    match route {
+        Route::Ours | Route::Processing | Route::Elsewhere(_) => None,
+        Route::Refused(problem) | Route::Unanswered(problem) | Route::Unusable(problem) => {
+            Some(problem)
+        }
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
