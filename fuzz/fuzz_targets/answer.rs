@@ -9,6 +9,7 @@ mod robot {
     use std::net::IpAddr;
 
     pub mod answer;
+    pub mod object;
     #[allow(dead_code)]
     pub mod problem;
 

@@ -6,9 +6,9 @@ mod tests;
 use std::net::IpAddr;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::object::{Object, Short};
 use super::problem::{Problem, Said};
 use super::{Route, Switch};
 use crate::text;
@@ -38,6 +38,11 @@ struct Failover {
 }
 
 #[derive(Deserialize)]
+struct FailoverAnswer {
+    failover: Object<FailoverObject>,
+}
+
+#[derive(Deserialize)]
 struct FailoverObject {
     ip: Option<String>,
     status: Option<String>,
@@ -46,15 +51,20 @@ struct FailoverObject {
     active_server_ip: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: Object<ErrorObject>,
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ErrorObject {
-    code: Value,
-    message: Value,
-    missing: Value,
-    invalid: Value,
-    max_request: Value,
-    interval: Value,
+    code: Short,
+    message: Short,
+    missing: Short,
+    invalid: Short,
+    max_request: Short,
+    interval: Short,
 }
 
 impl Reader<'_> {
@@ -115,7 +125,7 @@ impl Reader<'_> {
 
     fn conflict(&self, answer: &Answer) -> Switch {
         let problem = self.status(answer);
-        match self.error(answer).code.as_str() {
+        match self.error(answer).code.0.as_str() {
             Some("FAILOVER_ALREADY_ROUTED") => Switch::Routed,
             Some("FAILOVER_LOCKED") => Switch::Locked(problem),
             Some(_) => Switch::Conflict(problem),
@@ -125,7 +135,9 @@ impl Reader<'_> {
 
     fn failover(&self, answer: &Answer) -> Result<Failover, Problem> {
         let unreadable = || Problem::Unreadable(answer.status);
-        let failover: FailoverObject = object(answer.body, "failover").ok_or_else(unreadable)?;
+        let Object(FailoverAnswer {
+            failover: Object(failover),
+        }) = serde_json::from_slice(answer.body).map_err(|_| unreadable())?;
         if let Some(named) = failover.ip {
             if named.parse::<IpAddr>() != Ok(self.failover_ip) {
                 return Err(Problem::OtherIp {
@@ -154,12 +166,12 @@ impl Reader<'_> {
     fn rate_limit(&self, answer: &Answer) -> Option<Problem> {
         let error = self.error(answer);
         let limited =
-            answer.status == 429 || answer.status == 403 && error.code == "RATE_LIMIT_EXCEEDED";
+            answer.status == 429 || answer.status == 403 && error.code.0 == "RATE_LIMIT_EXCEEDED";
         limited.then(|| Problem::RateLimit {
             status: answer.status,
             said: Box::new(self.said(&error)),
-            max_request: self.shown(&error.max_request).unwrap_or("some".into()),
-            interval: self.shown(&error.interval).unwrap_or("some".into()),
+            max_request: self.shown(&error.max_request.0).unwrap_or("some".into()),
+            interval: self.shown(&error.interval.0).unwrap_or("some".into()),
         })
     }
 
@@ -179,22 +191,28 @@ impl Reader<'_> {
     }
 
     fn error(&self, answer: &Answer) -> ErrorObject {
-        object(answer.body, "error").unwrap_or_default()
+        serde_json::from_slice(answer.body)
+            .map(
+                |Object(ErrorAnswer {
+                     error: Object(error),
+                 })| error,
+            )
+            .unwrap_or_default()
     }
 
     fn said(&self, error: &ErrorObject) -> Said {
         let field =
             |name: &str, value: &Value| self.shown(value).map(|shown| format!("{name}: {shown}"));
         let fields: Vec<String> = [
-            field("missing", &error.missing),
-            field("invalid", &error.invalid),
+            field("missing", &error.missing.0),
+            field("invalid", &error.invalid.0),
         ]
         .into_iter()
         .flatten()
         .collect();
         Said {
-            code: self.shown(&error.code),
-            message: self.shown(&error.message),
+            code: self.shown(&error.code.0),
+            message: self.shown(&error.message.0),
             fields: (!fields.is_empty()).then(|| fields.join(", ")),
         }
     }
@@ -227,11 +245,4 @@ impl Reader<'_> {
     fn printable(&self, foreign: &[u8]) -> String {
         text::printable_without(foreign, self.secrets)
     }
-}
-
-/// The object of this name in a body. (For a struct, serde would have an array do, too.)
-fn object<T: DeserializeOwned>(body: &[u8], name: &str) -> Option<T> {
-    let mut body: Map<String, Value> = serde_json::from_slice(body).ok()?;
-    let object = body.remove(name).filter(Value::is_object)?;
-    T::deserialize(object).ok()
 }

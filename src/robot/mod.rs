@@ -6,6 +6,7 @@ mod answer;
 mod client;
 mod connection;
 mod failure;
+mod object;
 mod problem;
 mod proxy;
 mod resolver;

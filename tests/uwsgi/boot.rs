@@ -120,7 +120,11 @@ fn no_password(context: &Context) {
     let node = refused(context, &lone_node(action));
     let text = errors(&node).join("\n");
     assert!(!text.contains("s3cret") && !text.contains("half"), "{text}");
-    assert_eq!(text.matches("may be a piece of it").count(), 2, "{text}");
+    assert_eq!(
+        text.matches("may be a piece of the password").count(),
+        2,
+        "{text}"
+    );
 }
 
 fn unknown_action(context: &Context) {
