@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds the plugin that packages hold: target/dist/hetzner_plugin.so.
+#
+# One commit, one Rust and one C compiler give the same file, byte for byte, whatever directory it is
+# built in and whoever builds it: nothing of the machine gets in, neither its paths nor the
+# caller's own flags for the compilers.
+set -euo pipefail
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+plugin=target/dist/hetzner_plugin.so
+# Fixed, as a target directory of the caller's own would be; so not CARGO_TARGET_DIR.
+build=target/dist/build
+
+find_cargo
+host=$(rustc -vV | sed -n 's/^host: //p')
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+sysroot=$(rustc --print sysroot)
+commit=$(rustc -vV | sed -n 's/^commit-hash: //p')
+
+# The caller's profile, linker and flags stay out of it.
+for name in $(compgen -e | grep -E '^(CARGO_(BUILD|PROFILE|TARGET)_|RUSTFLAGS$|RUSTC_(WORKSPACE_)?WRAPPER$|CFLAGS_|TARGET_CFLAGS$)' || true); do
+    unset "$name"
+done
+
+# The sources of the dependencies are there from here on, and so are the directories they lie in.
+cargo fetch --quiet --locked --target "$host"
+
+# Where several match, rustc takes the last.
+remaps=("$root=/uwsgi-hetzner" "$cargo_home=/cargo")
+for registry in "$cargo_home"/registry/src/*/; do
+    if [ -d "$registry" ]; then remaps+=("${registry%/}=/cargo/registry"); fi
+done
+# Rust's standard library names itself so, unless its source is installed too.
+remaps+=("$sysroot/lib/rustlib/src/rust=/rustc/$commit")
+
+rust_flags= c_flags=
+for remap in "${remaps[@]}"; do
+    rust_flags+=${rust_flags:+$'\x1f'}--remap-path-prefix=$remap
+    c_flags+=" -ffile-prefix-map=$remap"
+done
+[[ "$root$cargo_home" != *[[:space:]]* ]] || die "the path of this directory, or of cargo's, has a blank in it"
+
+say "building $plugin (up to two minutes)"
+# With --target, none of these flags is for what runs at build time alone.
+CARGO_ENCODED_RUSTFLAGS=$rust_flags CFLAGS=$c_flags CARGO_INCREMENTAL=0 \
+    cargo build --quiet --release --locked --lib --target "$host" --target-dir "$build"
+
+install -m 644 "$build/$host/release/libhetzner_plugin.so" "$plugin.new"
+for path in "$root/" "$cargo_home/" "$sysroot/"; do
+    if grep -qaF "$path" "$plugin.new"; then
+        die "$plugin.new has a path of this machine in it, $path: it would differ elsewhere"
+    fi
+done
+mv "$plugin.new" "$plugin"
+say "$(sha256sum "$plugin"), by $(rustc --version)"

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Packs the Debian package target/dist/uwsgi-plugin-hetzner_VERSION_ARCH.deb, for Debian, Ubuntu and
+# what descends from them, with the plugin as packaging/build.sh builds it. It needs the tools of the
+# package dpkg-dev, and no root.
+#
+# DEBFULLNAME and DEBEMAIL, as for Debian's own tools, name its maintainer; else it is the author of
+# the last commit.
+set -euo pipefail
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+package=uwsgi-plugin-hetzner
+# Where Debian's uwsgi-core looks (UWSGI_PLUGIN_DIR in `uwsgi-core --cflags`).
+plugins=usr/lib/uwsgi/plugins
+doc=usr/share/doc/$package
+revision=1
+
+for tool in dpkg-deb dpkg-shlibdeps; do
+    have "$tool" || die "$tool was not found: apt-get install dpkg-dev"
+done
+
+warn_if_dirty
+SOURCE_DATE_EPOCH=$(source_date_epoch)
+export SOURCE_DATE_EPOCH # dpkg-deb looks at it too
+upstream=$(version)
+# A ~ sorts before the end, as the - of a pre-release does in Cargo.toml: 1.0.0-rc.1 is before 1.0.0.
+deb_version=${upstream/-/\~}-$revision
+arch=$(dpkg --print-architecture)
+if [ -n "${DEBEMAIL:-}" ]; then
+    maintainer="${DEBFULLNAME:-$DEBEMAIL} <$DEBEMAIL>"
+else
+    maintainer=$(git log -1 --format='%an <%ae>' 2>/dev/null) || die "who maintains the package? Set DEBFULLNAME and DEBEMAIL"
+fi
+
+packaging/build.sh
+
+stage=target/dist/.staging-deb
+rm -rf "$stage"
+mkdir -p "$stage/root/DEBIAN" "$stage/root/$plugins" "$stage/root/$doc" "$stage/debian"
+root_of_package=$stage/root
+
+# --- What it installs -------------------------------------------------------------------------
+
+install -m 644 target/dist/hetzner_plugin.so "$root_of_package/$plugins/"
+
+# Debian wants texts compressed where they are not short.
+doc_gz() { gzip -9nc >"$root_of_package/$doc/$1.gz"; }
+doc_gz README.md <README.md
+doc_gz changelog <CHANGELOG.md
+find_cargo
+packaging/licenses.py >"$stage/third-party"
+doc_gz THIRD-PARTY-LICENSES <"$stage/third-party"
+doc_gz changelog.Debian <<END
+$package ($deb_version) unstable; urgency=medium
+
+  * uwsgi-hetzner $upstream; what is new in it stands in changelog.gz.
+
+ -- $maintainer  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
+END
+
+# The license as machines read it: a blank line of the text is a dot.
+{
+    cat <<END
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: uwsgi-hetzner
+Upstream-Contact: $maintainer
+Comment: The plugin is linked statically with the crates that
+ /$doc/THIRD-PARTY-LICENSES.gz names,
+ under the licenses that are given there.
+
+Files: *
+END
+    sed -n 's/^Copyright (c) /Copyright: /p' LICENSE
+    echo 'License: Expat'
+    sed -e '1,/^Copyright/d' LICENSE | sed -e '/./,$!d' -e 's/^$/./' -e 's/^/ /'
+} >"$root_of_package/$doc/copyright"
+
+# --- What dpkg wants to know ------------------------------------------------------------------
+
+# dpkg-shlibdeps finds the packages of the libraries that the plugin is linked with, and their least
+# versions. It wants to be called in a source package.
+printf 'Source: %s\n\nPackage: %s\nArchitecture: %s\n' "$package" "$package" "$arch" >"$stage/debian/control"
+libraries=$(cd "$stage" && dpkg-shlibdeps -O -e"root/$plugins/hetzner_plugin.so" 2>shlibdeps.log) || {
+    cat "$stage/shlibdeps.log" >&2
+    die "dpkg-shlibdeps failed"
+}
+libraries=${libraries#shlibs:Depends=}
+
+# In KiB, as dpkg-gencontrol counts: each file for itself, and 1 for whatever else there is.
+size=$(cd "$root_of_package" && find usr -type f -printf '%s\n' -o -printf '1\n' | awk '{ sum += int(($1 + 1023) / 1024) } END { print sum }')
+
+cat >"$root_of_package/DEBIAN/control" <<END
+Package: $package
+Version: $deb_version
+Architecture: $arch
+Maintainer: $maintainer
+Installed-Size: $size
+Depends: uwsgi-core (>= 2.0.1), uwsgi-core (<< 2.1~), $libraries
+Section: httpd
+Priority: optional
+Description: Hetzner failover IP plugin for uWSGI
+ It gives the Legion subsystem of uWSGI an action, hetzner-failoverip, which
+ routes a Hetzner failover IP to the server that has become Lord of its legion,
+ through Hetzner's Robot webservice.
+ .
+ The configuration is described in
+ /$doc/README.md.gz.
+END
+(cd "$root_of_package" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$root_of_package/DEBIAN/md5sums"
+
+# --- The package ------------------------------------------------------------------------------
+
+find "$root_of_package" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+deb=target/dist/${package}_${deb_version}_$arch.deb
+dpkg-deb --build --root-owner-group -Zxz "$root_of_package" "$deb.new" >/dev/null
+mv "$deb.new" "$deb"
+rm -rf "$stage"
+write_checksums
+say "$deb, and target/dist/SHA256SUMS"
+
+if have lintian; then
+    # There is no bug of Debian's that asks for this package, and that it be closed.
+    lintian --fail-on error --allow-root --suppress-tags initial-upload-closes-no-bugs "$deb" || die "lintian finds errors in $deb"
+else
+    say "lintian is not there, so the package was not checked (apt-get install lintian)"
+fi

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Packs target/dist/uwsgi-hetzner-VERSION-linux-ARCH.tar.gz: the plugin as packaging/build.sh builds
+# it, and what a server's administrator wants to read. One commit gives the same archive everywhere.
+set -euo pipefail
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+warn_if_dirty
+epoch=$(source_date_epoch)
+name=uwsgi-hetzner-$(version)-linux-$(uname -m)
+
+packaging/build.sh
+
+stage=target/dist/.staging-tar
+rm -rf "$stage"
+mkdir -p "$stage/$name"
+install -m 644 target/dist/hetzner_plugin.so README.md LICENSE CHANGELOG.md "$stage/$name/"
+find_cargo
+packaging/licenses.py >"$stage/$name/THIRD-PARTY-LICENSES"
+
+tar --create --directory "$stage" --format=gnu --sort=name --mtime="@$epoch" \
+    --owner=0 --group=0 --numeric-owner "$name" | gzip -9n >"target/dist/$name.tar.gz.new"
+mv "target/dist/$name.tar.gz.new" "target/dist/$name.tar.gz"
+rm -rf "$stage"
+write_checksums
+say "target/dist/$name.tar.gz, and target/dist/SHA256SUMS"

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs the plugin: DESTDIR/PLUGINDIR/hetzner_plugin.so.
+#
+# PLUGINDIR is, unless it is given, where the machine's own uWSGI says that it looks. UWSGI names that
+# uWSGI; else it is the `uwsgi`, or Debian's `uwsgi-core`, of the PATH.
+set -euo pipefail
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+built=${CARGO_TARGET_DIR:-target}/release/libhetzner_plugin.so
+
+# The directory in the flags that this uWSGI was compiled with: -DUWSGI_PLUGIN_DIR="\"/usr/lib/uwsgi/plugins\""
+plugin_dir_of() {
+    "$1" --cflags 2>/dev/null | sed -n 's/.*-DUWSGI_PLUGIN_DIR="*\\*"*\([^"\\]*\).*/\1/p' | head -n 1
+}
+
+choose_plugin_dir() {
+    local uwsgi
+    for uwsgi in ${UWSGI:-uwsgi uwsgi-core}; do
+        have "$uwsgi" || continue
+        PLUGINDIR=$(plugin_dir_of "$uwsgi")
+        case $PLUGINDIR in
+            /*)
+                say "$(command -v "$uwsgi") looks for plugins in $PLUGINDIR"
+                return
+                ;;
+            '') die "$uwsgi does not say where it looks for plugins: give the directory, make install PLUGINDIR=..." ;;
+            *) die "$uwsgi looks for plugins in no directory of its own, but in '$PLUGINDIR' of wherever it is started: give one, make install PLUGINDIR=..., and name that in its configuration with plugins-dir" ;;
+        esac
+    done
+    die "no ${UWSGI:-uwsgi} was found, so where does it look for plugins? Give the directory: make install PLUGINDIR=..."
+}
+
+# Not built anew where nothing has changed: root, who installs, may have no cargo.
+is_current() { [ -f "$built" ] && [ -z "$(find src build.rs Cargo.toml Cargo.lock -newer "$built" -print -quit)" ]; }
+
+if [ -z "${PLUGINDIR:-}" ]; then choose_plugin_dir; fi
+if ! is_current; then
+    find_cargo
+    say "building it first"
+    cargo build --release --locked --lib
+fi
+directory=${DESTDIR:-}$PLUGINDIR
+install -d "$directory" 2>/dev/null && [ -w "$directory" ] ||
+    die "$directory cannot be written to: run make build, and as root, make install"
+install -m 644 "$built" "$directory/hetzner_plugin.so"
+say "$directory/hetzner_plugin.so"

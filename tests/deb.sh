@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Installs the Debian package that `make deb` made, with apt-get; has the distribution's uWSGI, with
+# nothing but `plugin = hetzner`, take over from a Robot of our own; and removes the package again.
+#
+#   tests/deb.sh [PACKAGE.deb]          else the one in target/dist
+#
+# It changes the system, as root or through sudo: uwsgi-core, if apt-get installs it, stays.
+set -euo pipefail
+given=${1:+$(realpath -m -- "$1")}
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../packaging/common.sh"
+program=deb-test
+
+package=uwsgi-plugin-hetzner
+plugin=/usr/lib/uwsgi/plugins/hetzner_plugin.so
+patience=30 # seconds
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+have apt-get && have dpkg || die "NOT RUN: this needs Debian, Ubuntu or what descends from them"
+upstream=$(version)
+deb=${given:-$root/target/dist/${package}_${upstream/-/\~}-1_$(dpkg --print-architecture).deb}
+[ -f "$deb" ] || die "there is no $deb: run make deb first"
+
+[ "$(id -u)" = 0 ] || { have sudo && sudo -n true; } || die "NOT RUN: this installs a package, so it needs root, or sudo without a password"
+! dpkg -s "$package" >/dev/null 2>&1 || die "NOT RUN: $package is installed already, and this would remove it"
+[ ! -e "$plugin" ] || die "NOT RUN: there is a $plugin already, of no package, and this would replace it"
+find_cargo
+cargo build --quiet --locked -p testbed --bin robot
+robot=${CARGO_TARGET_DIR:-target}/debug/robot
+
+work=$(mktemp -d)
+processes=()
+installed=
+clean_up() {
+    if [ ${#processes[@]} -gt 0 ]; then
+        kill -KILL "${processes[@]}" 2>/dev/null || true
+        wait 2>/dev/null || true
+    fi
+    if [ -n "$installed" ]; then as_root dpkg --purge "$package" >/dev/null || true; fi
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@"; }
+
+# wait_for PATTERN FILE: until the file has a line that matches
+wait_for() {
+    local deadline=$((SECONDS + patience))
+    until grep -qE "$1" "$2"; do
+        [ $SECONDS -lt $deadline ] || { cat "$work"/*.log >&2; die "no line with '$1' after $patience s"; }
+        sleep 0.1
+    done
+}
+
+say "installing $(basename "$deb")"
+# A copy where apt-get's own user may read it.
+chmod 755 "$work"
+cp "$deb" "$work/package.deb"
+installed=yes
+apt install -y --no-install-recommends "$work/package.deb" >"$work/apt.log" 2>&1 ||
+    { apt update && apt install -y --no-install-recommends "$work/package.deb"; } >"$work/apt.log" 2>&1 ||
+    { cat "$work/apt.log" >&2; die "apt-get could not install it"; }
+[ "$(dpkg -S "$plugin")" = "$package: $plugin" ] || die "$plugin is not there, or of another package"
+for file in README.md.gz changelog.gz changelog.Debian.gz copyright THIRD-PARTY-LICENSES.gz; do
+    # Containers are often set up to leave documentation out.
+    dpkg -L "$package" | grep -qx "/usr/share/doc/$package/$file" || die "the package has no $file"
+done
+
+say "a takeover with $(readlink -f "$(command -v uwsgi-core)") $(uwsgi-core --version)"
+"$robot" >"$work/robot.log" 2>&1 &
+processes+=($!)
+wait_for '^legion-lord = ' "$work/robot.log"
+# All that a user writes, without plugins-dir; `need-plugin` would be the same, but exit on a failure.
+cat >"$work/uwsgi.ini" <<END
+[uwsgi]
+plugin = hetzner
+master = true
+legion = failover 127.0.0.1:0 9999 aes-256-cbc:secret1
+legion-death-on-lord-error = 300
+$(grep '^legion-lord = ' "$work/robot.log")
+END
+: >"$work/uwsgi.log"
+(cd / && exec uwsgi-core --ini "$work/uwsgi.ini") >"$work/uwsgi.log" 2>&1 &
+processes+=($!)
+wait_for '^\[hetzner\] uwsgi-hetzner ' "$work/uwsgi.log"
+wait_for '^\[hetzner-failoverip\] (ERROR 4\.4\.4\.4|4\.4\.4\.4 is routed)' "$work/uwsgi.log"
+grep -E '^\[hetzner' "$work/uwsgi.log" >&2
+grep -qE '^\[hetzner-failoverip\] 4\.4\.4\.4 is routed to 1\.1\.1\.1 ' "$work/uwsgi.log" || die "the takeover failed"
+wait_for '4\.4\.4\.4.* 1\.1\.1\.1$' "$work/robot.log"
+wait_for 'i am now the Lord' "$work/uwsgi.log"
+
+# The version that the plugin says is the package's.
+said=$(sed -n 's/^\[hetzner\] uwsgi-hetzner //p' "$work/uwsgi.log")
+packaged=$(dpkg-query --show --showformat='${Version}' "$package")
+[ "${packaged%-*}" = "${said/-/\~}" ] || die "the plugin says that it is $said, the package that it is $packaged"
+
+say "removing it"
+as_root dpkg --purge "$package" >/dev/null
+installed=
+[ ! -e "$plugin" ] || die "$plugin is still there"
+say "passed"
