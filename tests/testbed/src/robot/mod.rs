@@ -52,7 +52,7 @@ use tempfile::TempDir;
 
 pub use fault::{Fault, Method, When};
 pub use record::{Event, Received};
-pub use settings::{Certificate, Scheme, Settings, TlsVersions};
+pub use settings::{Certificate, Ciphers, Scheme, Settings, TlsVersions};
 
 use serve::Port;
 use state::Shared;
@@ -76,7 +76,12 @@ impl Robot {
     ///
     /// If the address cannot be bound, or the CA's file not be written.
     pub fn start(settings: Settings) -> io::Result<Robot> {
-        let identity = Identity::new(settings.certificate, settings.tls)?;
+        let identity = Identity::new(
+            settings.certificate,
+            settings.tls,
+            settings.ciphers,
+            settings.address.ip(),
+        )?;
         let (ca_file, directory) = match &settings.ca_file {
             Some(path) => (path.clone(), None),
             None => {

@@ -25,6 +25,8 @@ pub struct Settings {
     pub certificate: Certificate,
     /// The TLS versions it speaks; all by default.
     pub tls: TlsVersions,
+    /// The ciphers it takes; all by default.
+    pub ciphers: Ciphers,
     /// Where to write the certificate of the CA (PEM). Default: in a temporary directory
     /// that everybody may read and that goes when the Robot is dropped.
     pub ca_file: Option<PathBuf>,
@@ -65,6 +67,7 @@ impl Default for Settings {
             scheme: Scheme::Https,
             certificate: Certificate::Valid,
             tls: TlsVersions::Any,
+            ciphers: Ciphers::Any,
             ca_file: None,
             username: "FOO".to_owned(),
             password: "BAR".to_owned(),
@@ -93,7 +96,7 @@ pub enum Scheme {
 /// by the CA of [`Robot::ca_file`](super::Robot::ca_file).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certificate {
-    /// In order, for `localhost`, `127.0.0.1` and `::1`.
+    /// In order, for `localhost`, `127.0.0.1` and `::1`, and the address it listens on.
     Valid,
     /// For the same names, but only until 2020.
     Expired,
@@ -112,4 +115,13 @@ pub enum TlsVersions {
     Only12,
     /// Only 1.3.
     Only13,
+}
+
+/// Which ciphers the server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ciphers {
+    /// All that there are.
+    Any,
+    /// ChaCha20-Poly1305 alone.
+    OnlyChaCha20,
 }

@@ -1,6 +1,7 @@
 //! The server's TLS: a CA made at start, and a certificate from it.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rcgen::{
@@ -12,7 +13,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::version::{TLS12, TLS13};
 
-use super::settings::{Certificate, TlsVersions};
+use super::settings::{Certificate, Ciphers, TlsVersions};
 
 /// A server's TLS configuration, and the CA that its clients are told to trust.
 pub(super) struct Identity {
@@ -26,7 +27,13 @@ struct Authority {
 }
 
 impl Identity {
-    pub(super) fn new(kind: Certificate, versions: TlsVersions) -> io::Result<Identity> {
+    /// `address` is where it will listen.
+    pub(super) fn new(
+        kind: Certificate,
+        versions: TlsVersions,
+        ciphers: Ciphers,
+        address: IpAddr,
+    ) -> io::Result<Identity> {
         let trusted = authority("Robot of our own, CA").map_err(io::Error::other)?;
         let signer = match kind {
             Certificate::Valid | Certificate::Expired | Certificate::WrongName => None,
@@ -35,14 +42,21 @@ impl Identity {
             }
         };
         let (certificate, key) =
-            leaf(kind, signer.as_ref().unwrap_or(&trusted)).map_err(io::Error::other)?;
+            leaf(kind, address, signer.as_ref().unwrap_or(&trusted)).map_err(io::Error::other)?;
         let versions: &[&'static rustls::SupportedProtocolVersion] = match versions {
             TlsVersions::Any => &[&TLS13, &TLS12],
             TlsVersions::Only12 => &[&TLS12],
             TlsVersions::Only13 => &[&TLS13],
         };
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut provider = ring::default_provider();
+        match ciphers {
+            Ciphers::Any => {}
+            Ciphers::OnlyChaCha20 => provider
+                .cipher_suites
+                .retain(|suite| format!("{:?}", suite.suite()).contains("CHACHA20")),
+        }
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .map_err(io::Error::other)?
             .with_no_client_auth()
@@ -69,6 +83,7 @@ fn authority(name: &str) -> Result<Authority, rcgen::Error> {
 
 fn leaf(
     kind: Certificate,
+    address: IpAddr,
     signer: &Authority,
 ) -> Result<(rcgen::Certificate, KeyPair), rcgen::Error> {
     let (names, last_year): (&[&str], i32) = match kind {
@@ -76,7 +91,10 @@ fn leaf(
         Certificate::Expired => (&["localhost", "127.0.0.1", "::1"], 2020),
         Certificate::WrongName => (&["other.example"], 2099),
     };
-    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    if kind != Certificate::WrongName && !address.is_loopback() {
+        names.push(address.to_string());
+    }
     let mut params = CertificateParams::new(names)?;
     params
         .distinguished_name

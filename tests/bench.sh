@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# `make bench`: prepares what it needs, measures, and writes BENCHMARKS.md and BENCHMARKS.svg.
+#
+#   tests/bench.sh [--calls LOOPBACK,20MS,100MS] [--starts N] [--legions N]
+#
+# BENCH_OUTPUT names another directory for the two files. Nothing but loopback and network
+# namespaces of its own is contacted; those have no names and end with the process, however it ends.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf 'bench: %s\n' "$*" >&2; }
+die() { printf 'bench: ERROR %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Debian's curl, which is what is compared with, and iproute2, for the links.
+install_tools() {
+    local missing=()
+    command -v curl >/dev/null || missing+=(curl)
+    command -v ip >/dev/null && command -v tc >/dev/null || missing+=(iproute2)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "missing, install what your system calls these Debian packages: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "packages are missing; as root, run: apt-get install ${missing[*]}"
+    say "installing with apt-get: ${missing[*]}"
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+    as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
+        { as_root "${apt[@]}" update && as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >/dev/null ||
+        die "apt-get could not install: ${missing[*]}"
+}
+
+tests/setup.sh
+install_tools
+tests/build-plugin.sh
+command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+bench=${CARGO_TARGET_DIR:-target}/release/bench
+[ -x "$bench" ] || say "building the benchmark (a minute, once)"
+cargo build --quiet --release --locked -p testbed --bin bench
+
+# Whoever is not root may be it within namespaces of their own.
+within=()
+if [ "$(id -u)" != 0 ] && unshare --user --map-root-user true 2>/dev/null; then
+    within=(unshare --user --map-root-user --kill-child --fork)
+fi
+
+# All that is written on the way lies here, and goes whatever way this ends.
+scratch=$(mktemp -d)
+pid=
+cleanup() {
+    [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+    [ -z "$pid" ] || wait "$pid" 2>/dev/null || true
+    rm -rf "$scratch"
+}
+trap cleanup EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# What is measured must not depend on whose shell this is, nor leave this machine.
+unset SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE
+unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
+export CURL_HOME=$scratch
+
+TMPDIR=$scratch "${within[@]}" "$bench" "$PWD/target/uwsgi/2.0.31/uwsgi" "$PWD/target/plugin" "${BENCH_OUTPUT:-$PWD}" "$@" &
+pid=$!
+status=0
+wait "$pid" || status=$?
+pid=
+exit "$status"

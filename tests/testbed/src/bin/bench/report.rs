@@ -1,0 +1,237 @@
+//! `BENCHMARKS.md`.
+
+use std::fmt::{self, Write as _};
+
+use crate::action::{Series, Traffic};
+use crate::failover::{self, NEW, OLD, Setting};
+use crate::figures::Times;
+use crate::{Figures, aims};
+
+/// The whole file.
+pub fn markdown(figures: &Figures, command: &str) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    head(&mut text, figures, command)?;
+    action(&mut text, figures)?;
+    traffic(&mut text, figures)?;
+    footprint(&mut text, figures)?;
+    failovers(&mut text, figures)?;
+    Ok(text)
+}
+
+fn head(text: &mut String, figures: &Figures, command: &str) -> fmt::Result {
+    let machine = &figures.machine;
+    writeln!(text, "# Benchmarks\n")?;
+    writeln!(
+        text,
+        "Written by `{command}` on {}: everything in one run, each thing beside what it is\n\
+         compared with, in turn. \"curl\" is what a user would have instead, in the same uWSGI:\n\
+         `legion-lord = failover cmd:curl -sSf -u ... -d active_server_ip=... URL`.\n",
+        machine.date
+    )?;
+    writeln!(
+        text,
+        "{}, {} cores, Linux {}, {}; uWSGI 2.0.31, {}.\n",
+        machine.processor,
+        machine.cores,
+        machine.kernel,
+        machine.distribution,
+        figures.versions.join(", ")
+    )?;
+    writeln!(text, "![The figures as a picture](BENCHMARKS.svg)\n")?;
+    writeln!(text, "| aim | found | met |\n|---|---|---|")?;
+    for aim in aims::of(figures) {
+        let met = if aim.met { "yes" } else { "**no**" };
+        writeln!(text, "| {} | {} | {met} |", aim.what, aim.found)?;
+    }
+    Ok(())
+}
+
+fn action(text: &mut String, figures: &Figures) -> fmt::Result {
+    writeln!(text, "\n## The action's own time\n")?;
+    writeln!(
+        text,
+        "In milliseconds. The least that TCP, TLS 1.3 and one request can take is three round trips;\n\
+         the round trip is the median of bare TCP connections made between the calls.\n"
+    )?;
+    writeln!(
+        text,
+        "| round trip added | round trip | least | | calls | mean | median | 99th percentile | median / least |"
+    )?;
+    writeln!(text, "|---|---:|---:|---|---:|---:|---:|---:|---:|")?;
+    for series in &figures.series {
+        let round_trip = series.connect.times.median();
+        for (name, times) in [("ours", &series.ours.times), ("curl", &series.curl.times)] {
+            writeln!(
+                text,
+                "| {} | {round_trip:.2} | {:.2} | {name} | {} | {:.2} | {:.2} | {:.2} | {:.2} |",
+                label(series),
+                series.least(),
+                times.all().len(),
+                times.mean(),
+                times.median(),
+                times.percentile(99),
+                times.median() / series.least()
+            )?;
+        }
+    }
+    writeln!(
+        text,
+        "\nA plugin for this purpose alone calls both actions in turn on uWSGI's legion thread, and reads the\n\
+         clock around each call; the first call of each is left out. The Robot webservice of the tests\n\
+         answers at once (Hetzner's takes 40 to 60 s). Each call switches the route and is answered with 200 to\n\
+         its one request: ours and curl in turn route the IP to two servers. The url names the Robot by its\n\
+         address, so neither looks a name up. Both trust one CA from a file, but in the row of the\n\
+         system's store, where both read all of its certificates."
+    )?;
+    match figures.how {
+        Some(how) => writeln!(text, "The round-trip time is added by {how}.")?,
+        None => writeln!(
+            text,
+            "This machine allows no network namespaces, so no round-trip time could be added."
+        )?,
+    }
+    let lost: usize = figures.series.iter().map(|series| series.curl.errors).sum();
+    if lost > 0 {
+        let calls: usize = figures
+            .series
+            .iter()
+            .map(|series| series.curl.times.all().len() + 1)
+            .sum();
+        writeln!(
+            text,
+            "\n**{lost} of {calls} calls of `cmd:curl` were reported as failed although curl had routed the IP:**\n\
+             uWSGI's master collects every child that ends, and may be faster than the action that waits for it.\n\
+             Ours starts no process."
+        )?;
+    }
+    Ok(())
+}
+
+/// The distance of a series, in words.
+pub fn label(series: &Series) -> String {
+    match (series.added.as_millis(), series.store) {
+        (0, None) => "loopback".into(),
+        (0, Some(certificates)) => {
+            format!("loopback, system's store ({certificates} certificates)")
+        }
+        (added, _) => format!("{added} ms"),
+    }
+}
+
+fn traffic(text: &mut String, figures: &Figures) -> fmt::Result {
+    let Some(traffic) = &figures.traffic else {
+        return Ok(());
+    };
+    writeln!(text, "\n## Requests, connections and bytes of a takeover\n")?;
+    writeln!(
+        text,
+        "| | requests | connections | TCP segments | bytes |\n|---|---:|---:|---:|---:|"
+    )?;
+    let mut line = |name: &str, of: &Traffic| {
+        let each = |number: u64| number as f64 / of.takeovers as f64;
+        writeln!(
+            text,
+            "| {name} | {:.0} | {:.0} | {:.1} | {:.0} |",
+            each(of.requests as u64),
+            each(of.connections as u64),
+            each(of.counters.segments),
+            each(of.counters.bytes)
+        )
+    };
+    line("ours", &traffic.ours)?;
+    line(
+        "ours, when the answer to the POST was a 503 and it had to ask",
+        &traffic.confirmed,
+    )?;
+    line("curl", &traffic.curl)?;
+    writeln!(
+        text,
+        "\nSegments and bytes go both ways, the headers of IP and TCP included, as the client's kernel counts\n\
+         them, with 20 ms of round-trip time. Requests and connections are counted by the Robot. Means of\n\
+         {} takeovers, {} where it had to ask.",
+        traffic.ours.takeovers, traffic.confirmed.takeovers
+    )
+}
+
+fn footprint(text: &mut String, figures: &Figures) -> fmt::Result {
+    writeln!(text, "\n## Memory and start-up\n")?;
+    writeln!(
+        text,
+        "| the master of a uWSGI | resident | more than without | of it anonymous | shared libraries | threads |"
+    )?;
+    writeln!(text, "|---|---:|---:|---:|---:|---:|")?;
+    let bare = &figures.masters[0];
+    for master in &figures.masters {
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        writeln!(
+            text,
+            "| {} | {:.1} MiB | {:.1} MiB | {:.1} MiB | {} | {} |",
+            master.name,
+            mib(master.resident),
+            mib(master.resident.saturating_sub(bare.resident)),
+            mib(master.anonymous.saturating_sub(bare.anonymous)),
+            master.libraries,
+            master.threads
+        )?;
+    }
+    let starts = &figures.starts;
+    writeln!(
+        text,
+        "\nMedians of several masters of each kind, each looked at when it had become Lord. Anonymous is what no\n\
+         file backs. What curl itself takes while it runs is not in these figures, since it is a process\n\
+         of its own. The plugin's file has {} bytes.\n",
+        figures.size
+    )?;
+    writeln!(
+        text,
+        "| from exec to `spawned uWSGI master process` | starts | mean | median | 99th percentile |"
+    )?;
+    writeln!(text, "|---|---:|---:|---:|---:|")?;
+    for (name, times) in [
+        ("without the plugin", &starts.without),
+        ("with the plugin", &starts.with),
+    ] {
+        writeln!(
+            text,
+            "| {name} | {} | {:.1} ms | {:.1} ms | {:.1} ms |",
+            times.all().len(),
+            times.mean(),
+            times.median(),
+            times.percentile(99)
+        )?;
+    }
+    Ok(())
+}
+
+fn failovers(text: &mut String, figures: &Figures) -> fmt::Result {
+    writeln!(text, "\n## The time to fail over\n")?;
+    writeln!(
+        text,
+        "| | failovers | least | mean | median | most |\n|---|---:|---:|---:|---:|---:|"
+    )?;
+    let mut line = |name: &str, setting: Setting, times: &Times| {
+        writeln!(
+            text,
+            "| {name}: `legion-tolerance = {}`, `legion-freq = {}` | {} | {:.1} s | {:.1} s | {:.1} s | {:.1} s |",
+            setting.tolerance,
+            setting.freq,
+            times.all().len(),
+            times.least() / 1e3,
+            times.mean() / 1e3,
+            times.median() / 1e3,
+            times.most() / 1e3
+        )
+    };
+    line("the C plugin's settings", OLD, &figures.failovers.old)?;
+    line("ours, as the README has them", NEW, &figures.failovers.new)?;
+    writeln!(
+        text,
+        "\nFrom SIGKILL of the Lord of three nodes to the Robot's route being the next node's. This Robot\n\
+         switches in {} s; the real one needs 40 to 60 s instead, in both rows alike. All legions ran at once,\n\
+         each with a Robot of its own, and their Lords died at all points of the announcements' period. The\n\
+         first row has no `legion-quorum`, as the C plugin's example, and the second has a quorum of 2.\n\
+         This plugin ran in both rows: what differs is the settings, and that a plugin that blocks its\n\
+         node while it waits needs the first.",
+        failover::SWITCH.as_secs()
+    )
+}
