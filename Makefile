@@ -1,13 +1,20 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
 
-.PHONY: help demo test build fmt clippy doc check clean
+.PHONY: help demo test bench matrix build install dist deb deb-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo   three uWSGI nodes on this machine, and what happens when servers die'
 	@echo 'make test   all tests, against real uWSGIs'
+	@echo 'make bench  figures beside those of curl: BENCHMARKS.md and BENCHMARKS.svg'
 	@echo 'make build  the plugin for any uWSGI 2.0.x: target/release/libhetzner_plugin.so'
+	@echo 'make install   that, where uwsgi looks for plugins, or in PLUGINDIR (DESTDIR goes before it)'
+	@echo 'make dist      an archive of it in target/dist, the same for everybody who builds this commit'
+	@echo 'make deb       a Debian package of it in target/dist; make deb-test, as root, tries it out'
+	@echo 'make reproducible   whether two builds of the last commit give the same file'
+	@echo 'make matrix    all tests of the archive in every uWSGI from 2.0.1 on (ten minutes)'
 	@echo 'make check  what must be clean before a commit: format, lints, documentation'
+	@echo 'make deny   licences, sources and advisories of all dependencies'
 
 demo:
 	@tests/demo.sh
@@ -18,8 +25,30 @@ test:
 	@tests/build-plugin.sh
 	@tests/run.sh
 
+# BENCH holds options: make bench BENCH="--legions 2"
+bench:
+	@tests/bench.sh $(BENCH)
+
 build:
 	cargo build --release --locked
+
+install:
+	@DESTDIR='$(DESTDIR)' PLUGINDIR='$(PLUGINDIR)' UWSGI='$(UWSGI)' packaging/install.sh
+
+dist:
+	@packaging/dist.sh
+
+deb:
+	@packaging/deb.sh
+
+deb-test:
+	@tests/deb.sh
+
+reproducible:
+	@tests/reproducible.sh
+
+matrix: dist
+	@tests/matrix.sh
 
 check: fmt clippy doc
 
@@ -31,6 +60,11 @@ clippy:
 
 doc:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items --quiet
+
+deny:
+	@command -v cargo-deny >/dev/null || \
+		{ echo 'make deny needs cargo-deny, which was not found: cargo install --locked cargo-deny' >&2; exit 1; }
+	cargo deny --locked check
 
 clean:
 	cargo clean

@@ -2,7 +2,7 @@
 # Prepares what `make demo` and `make test` need: tools, headers, and a uWSGI of our own.
 #
 #   tests/setup.sh                      the tools, and uWSGI 2.0.31 in target/uwsgi/2.0.31/uwsgi
-#   tests/setup.sh test                 also the distribution's own uWSGI (uwsgi-core), where apt offers it
+#   tests/setup.sh test                 also valgrind, and the distribution's own uWSGI (uwsgi-core), where apt offers it
 #   tests/setup.sh uwsgi VERSION ...    the tools, and these versions instead (of tests/uwsgi-versions.txt)
 #   tests/setup.sh headers              the tools, and of every version in that file target/uwsgi/VERSION/uwsgi.h
 #
@@ -42,6 +42,7 @@ missing_packages() {
     have "${compiler[0]}" && have cc || echo gcc
     compiles '#include <stdlib.h>' || echo libc6-dev
     compiles '#include <openssl/ssl.h>' || echo libssl-dev
+    [ -z "$with_distribution" ] || have valgrind || echo valgrind
     if ! have python3; then
         printf '%s\n' python3 python3-pip
     elif [ -n "$need_pip" ]; then
@@ -121,6 +122,7 @@ build_uwsgi() {
         [ ! -x "target/uwsgi/$1/uwsgi" ] || exit 0
         fetch_source "$1"
         say "building uWSGI $1 (a quarter of a minute)"
+        case $1 in 2.0.? | 2.0.1[0-4]) tests/port-old-uwsgi.sh "$work/source" ;; esac
         # The core alone. OpenSSL is a must, for the Legion; libraries that nothing here uses are left out.
         (cd "$work/source" &&
             UWSGI_PROFILE_OVERRIDE='ssl=true;xml=false;json=false;pcre=false;embedded_plugins=corerouter,http' python3 uwsgiconfig.py --build core
@@ -130,7 +132,7 @@ build_uwsgi() {
     ) 9>target/uwsgi/.lock
 }
 
-# fetch_header VERSION: uwsgi.h alone. The oldest versions do not build with today's Python and OpenSSL.
+# fetch_header VERSION: uwsgi.h alone
 fetch_header() {
     [ ! -f "target/uwsgi/$1/uwsgi.h" ] || return 0
     mkdir -p target/uwsgi

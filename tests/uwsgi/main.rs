@@ -9,11 +9,21 @@ mod boot;
 mod build;
 mod cluster;
 mod context;
+mod driver;
+mod framing;
 mod hooks;
+mod hostile;
+mod injection;
+mod kvlist;
 mod legion;
+mod proxy;
 mod rows;
 mod secrets;
+mod siege;
 mod signals;
+mod soak;
+mod transport;
+mod valgrind;
 
 use std::process::ExitCode;
 
@@ -37,14 +47,21 @@ fn main() -> ExitCode {
             signals::TESTS,
             hooks::TESTS,
             secrets::TESTS,
+            hostile::TESTS,
+            framing::TESTS,
+            injection::TESTS,
+            kvlist::TESTS,
+            transport::TESTS,
+            proxy::TESTS,
+            soak::TESTS,
         ]
         .concat()
         {
             trials.push(trial(context, name, test));
         }
         if context.is_our_own() {
-            for (name, test) in build::TESTS {
-                trials.push(trial(context, name, *test));
+            for (name, test) in [build::TESTS, valgrind::TESTS].concat() {
+                trials.push(trial(context, name, test));
             }
         }
     }

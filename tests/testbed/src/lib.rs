@@ -1,4 +1,5 @@
 //! What the tests and the demo stand on.
 
+pub mod proxy;
 pub mod robot;
 pub mod uwsgi;

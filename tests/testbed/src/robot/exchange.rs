@@ -115,6 +115,14 @@ impl<'a> Exchange<'a> {
             }
             Fault::Garbage => self.raw(b"\x00\x15\xff\xfe This is no HTTP \x1b[31m\r\n\r\n"),
             Fault::Raw(bytes) => self.raw(&bytes),
+            Fault::Flood { first, again } => {
+                self.report(None);
+                self.wire.send(&first)?;
+                let again = again.repeat(4096_usize.div_ceil(again.len().max(1)));
+                loop {
+                    self.wire.send(&again)?;
+                }
+            }
             Fault::Drip { every } => {
                 let mut answer = self.finish()?;
                 let blanks = DRIP.saturating_sub(answer.body.len());

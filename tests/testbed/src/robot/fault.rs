@@ -119,6 +119,13 @@ pub enum Fault {
     StartThen(Box<Fault>),
     /// Exactly these bytes, then the connection is closed.
     Raw(Vec<u8>),
+    /// Exactly these bytes, then others over and over, as fast as the peer reads.
+    Flood {
+        /// What comes once.
+        first: Vec<u8>,
+        /// What comes without end.
+        again: Vec<u8>,
+    },
     /// This, after a while.
     Delay(Duration, Box<Fault>),
 }

@@ -1,0 +1,129 @@
+//! Proxies: they are used as with curl, and learn nothing.
+
+use testbed::proxy::Proxy;
+use testbed::robot::{Fault, Method, Scheme, When};
+use testbed::uwsgi::{Node, PATIENCE};
+
+use crate::Test;
+use crate::boot::errors;
+use crate::context::{Context, action, robot, robot_with};
+use crate::transport::{end, node_with, routed};
+
+pub const TESTS: &[Test] = &[
+    ("proxy_sees_no_secret", through_proxy),
+    ("proxy_is_bypassed_by_no_proxy", no_proxy),
+    ("proxy_that_is_dead_is_no_connection", dead_proxy),
+    ("proxy_that_refuses_is_no_connection", refusing_proxy),
+    ("proxy_of_socks_is_a_mistake", socks_proxy),
+    ("proxy_is_not_for_http", plain_http),
+];
+
+/// `FOO:BAR` in base64.
+const ENCODED: &str = "Rk9POkJBUg==";
+
+fn through_proxy(context: &Context) {
+    let (robot, proxy) = (robot(), Proxy::start().unwrap());
+    robot.order(When::Once(Method::Post), Fault::page(503));
+    let action = action(&robot, "timeout=2,deadline=6");
+    let node = node_with(context, &action, &[("HTTPS_PROXY", &proxy.url())]);
+    let end = end(&node);
+    assert!(
+        end.ends_with(", 3 requests)"),
+        "{end}\n{}",
+        node.log().text()
+    );
+    // The connection is kept, through the proxy too.
+    let connect = format!("CONNECT localhost:{} HTTP/1.1", robot.port());
+    assert_eq!(proxy.requests(), [connect]);
+    let bytes = proxy.bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    for secret in ["BAR", ENCODED, "Basic", "/failover/", "active_server_ip"] {
+        assert!(!text.contains(secret), "the proxy saw `{secret}`");
+    }
+    assert!(
+        !text.to_lowercase().contains("authorization"),
+        "the proxy saw a login"
+    );
+    // And the robot did see them, or this would show nothing.
+    assert_eq!(
+        robot.requests()[0].login(),
+        Some(("FOO".into(), "BAR".into()))
+    );
+}
+
+fn no_proxy(context: &Context) {
+    let (robot, proxy) = (robot(), Proxy::start().unwrap());
+    let variables = [("HTTPS_PROXY", &*proxy.url()), ("NO_PROXY", "localhost")];
+    routed(&node_with(context, &action(&robot, ""), &variables));
+    assert_eq!(proxy.connections(), 0);
+}
+
+fn dead_proxy(context: &Context) {
+    let (robot, dead) = (robot(), robot_with(|_| {}));
+    dead.refuse_connections();
+    let url = format!("http://127.0.0.1:{}", dead.port());
+    let action = action(&robot, "timeout=2,deadline=4");
+    not_connected(&node_with(context, &action, &[("HTTPS_PROXY", &url)]));
+    assert_eq!(robot.connections(), 0);
+}
+
+fn refusing_proxy(context: &Context) {
+    let (robot, proxy) = (robot(), Proxy::start().unwrap());
+    robot.refuse_connections();
+    let action = action(&robot, "timeout=2,deadline=4");
+    let node = node_with(context, &action, &[("ALL_PROXY", &proxy.url())]);
+    not_connected(&node);
+    assert!(proxy.requests().len() >= 2, "{:?}", proxy.requests());
+}
+
+/// The takeover has tried more than once, and no try counts as a request.
+#[track_caller]
+fn not_connected(node: &Node) {
+    let end = end(node);
+    assert!(
+        end.contains("ERROR 4.4.4.4 is not routed to 1.1.1.1: no connection to localhost"),
+        "{end}"
+    );
+    assert!(end.ends_with(", 0 requests)"), "{end}");
+    assert!(
+        node.log().contains("; trying again"),
+        "{}",
+        node.log().text()
+    );
+}
+
+fn socks_proxy(context: &Context) {
+    let robot = robot();
+    for (variable, url) in [
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1080"),
+        ("all_proxy", "socks4a://user:s3cret@127.0.0.1:1080"),
+    ] {
+        let mut node = node_with(context, &action(&robot, ""), &[(variable, url)]);
+        let status = node.wait(PATIENCE).and_then(|status| status.code());
+        assert!(node.log().wait_for_end(PATIENCE));
+        assert_eq!(status, Some(1), "{}", node.log().text());
+        let expected = format!(
+            "legion \"failover\", legion-lord: hetzner-failoverip: {variable} in the environment \
+             names a SOCKS proxy, which is not supported: use an HTTP proxy, or name the \
+             webservice's host in NO_PROXY"
+        );
+        assert_eq!(errors(&node), [expected]);
+        assert!(!node.log().contains("s3cret"));
+    }
+    // It may be there for others.
+    let variables = [
+        ("ALL_PROXY", "socks5://127.0.0.1:1"),
+        ("NO_PROXY", "localhost"),
+    ];
+    routed(&node_with(context, &action(&robot, ""), &variables));
+}
+
+fn plain_http(context: &Context) {
+    let robot = robot_with(|settings| settings.scheme = Scheme::Http);
+    let proxy = Proxy::start().unwrap();
+    let url = proxy.url();
+    let variables =
+        ["http_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, &*url));
+    routed(&node_with(context, &action(&robot, ""), &variables));
+    assert_eq!(proxy.connections(), 0);
+}

@@ -1,0 +1,183 @@
+//! Takeovers without end in one process: nothing is left of any of them.
+//!
+//! A short soak is one of the tests; `SOAK=10000` makes it that long (`make soak`).
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use testbed::robot::{Certificate, Ciphers, Fault, Method, Robot, Settings, When};
+use testbed::uwsgi::PATIENCE;
+
+use crate::Test;
+use crate::context::{Context, action, action_to, ip, robot_with};
+use crate::driver::{driven_node, wait_for_mark};
+
+pub const TESTS: &[Test] = &[("soak_leaves_nothing_behind", soak)];
+
+/// How many takeovers, unless `SOAK` says otherwise.
+const SHORT: u32 = 300;
+
+/// By how much resident memory may differ, in KiB: pages that uWSGI and the C library touch for
+/// the first time, the log's buffers among them. Ten thousand takeovers that lose 50 bytes each
+/// lose as much.
+const SLACK: u64 = 512;
+
+/// Robots that answer in one way each, and at once, and what they are asked.
+pub struct Crowd {
+    ciphers: Ciphers,
+    robots: Vec<Robot>,
+    arguments: Vec<String>,
+}
+
+impl Crowd {
+    /// Good answers, and bad ones of every kind that takes no time, over TLS with these ciphers.
+    pub fn mixed(ciphers: Ciphers) -> Crowd {
+        let mut crowd = Crowd {
+            ciphers,
+            robots: Vec::new(),
+            arguments: Vec::new(),
+        };
+        crowd.add_good();
+        for status in [400, 401, 403, 404, 422, 429] {
+            crowd.add(Fault::error(status, "X", "a message"));
+        }
+        crowd.add(Fault::Redirect {
+            status: 302,
+            location: "https://elsewhere.example/".into(),
+        });
+        crowd.add(Fault::invalid_input(&["a"], &["b"]));
+        // Already routed.
+        crowd.add(Fault::Nothing);
+        // Nobody knows whether it was switched: a question tells.
+        for fault in [
+            Fault::Reset,
+            Fault::Close,
+            Fault::Garbage,
+            Fault::Truncate,
+            Fault::Endless,
+            Fault::Compressed,
+            Fault::page(503),
+            Fault::error(409, "CONFLICT", "a message"),
+            Fault::Oversize { bytes: 100_000 },
+        ] {
+            crowd.add(fault);
+        }
+        for certificate in [Certificate::UnknownCa, Certificate::Expired] {
+            let robot = crowd.robot(|settings| settings.certificate = certificate);
+            crowd.ask(robot, "");
+        }
+        for mistake in ["ip=4.4.4", "ca_file=/nonexistent/ca.pem"] {
+            let robot = crowd.robot(|_| {});
+            crowd.ask(robot, mistake);
+        }
+        crowd
+    }
+
+    /// There and back, so that each is a real switch.
+    fn add_good(&mut self) {
+        let robot = self.robot(|_| {});
+        let arguments = ["1.1.1.1", "3.3.3.3"].map(|to| action_to(&robot, to, ""));
+        self.arguments.extend(arguments);
+        self.robots.push(robot);
+    }
+
+    /// The failover IP is where it is to go, but this is the answer to a `POST`.
+    fn add(&mut self, fault: Fault) {
+        let robot = self.robot(|_| {});
+        robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
+        robot.order(When::Always(Method::Post), fault);
+        self.ask(robot, "");
+    }
+
+    /// One takeover that never gets through, which takes a second.
+    fn add_unreachable(&mut self) {
+        let robot = self.robot(|_| {});
+        robot.refuse_connections();
+        self.ask(robot, "timeout=1,deadline=1");
+    }
+
+    fn robot(&self, adapt: impl FnOnce(&mut Settings)) -> Robot {
+        robot_with(|settings| {
+            settings.posts_per_hour = None;
+            settings.gets_per_hour = None;
+            settings.ciphers = self.ciphers;
+            adapt(settings);
+        })
+    }
+
+    fn ask(&mut self, robot: Robot, more: &str) {
+        self.arguments.push(action(&robot, more));
+        self.robots.push(robot);
+    }
+
+    /// As the driver reads them.
+    pub fn arguments(&self) -> String {
+        self.arguments
+            .iter()
+            .fold(String::new(), |mut text, action| {
+                let argument = action.strip_prefix("hetzner-failoverip:").unwrap_or(action);
+                let _ = writeln!(text, "{argument}");
+                text
+            })
+    }
+}
+
+fn soak(context: &Context) {
+    let number: u32 = std::env::var("SOAK").map_or(SHORT, |number| {
+        number.parse().expect("SOAK is a number of takeovers")
+    });
+    assert!(number > 200, "too few to compare with the first hundred");
+    let mut crowd = Crowd::mixed(Ciphers::Any);
+    let every = crowd.arguments();
+    crowd.add_unreachable();
+    // The slow ones are there within the first hundred, and then are rare.
+    let slow = crowd.arguments().replacen(&every, "", 1);
+    let list = every.repeat(2) + &slow + &every.repeat(20);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("arguments");
+    std::fs::write(&file, &list).unwrap();
+    let config = driven_node().line(format!(
+        "legion-lord = failover takeovers:{number}:{}",
+        file.display()
+    ));
+    let start = Instant::now();
+    let node = context.start(&config);
+    let patience = PATIENCE + Duration::from_millis(500) * number;
+    let before = wait_for_mark(&node, "100", patience);
+    let after = wait_for_mark(&node, "end", patience);
+    if number > SHORT {
+        let seconds = start.elapsed().as_secs();
+        eprintln!(
+            "soak: {number} takeovers in {seconds} s; after 100: {before:?}, at the end: {after:?}"
+        );
+    }
+    let (done, failed) = ends(&node.log().lines());
+    assert_eq!(done + failed, number as usize, "a takeover without an end");
+    assert!(done > 0 && failed > 0, "{done} succeeded, {failed} failed");
+    assert_eq!(
+        (after.threads, after.files),
+        (before.threads, before.files),
+        "{before:?} {after:?}"
+    );
+    assert!(
+        after.memory <= before.memory + SLACK,
+        "memory has grown: {before:?} {after:?}"
+    );
+    let line = node.log().wait_for("takeovers, ", PATIENCE).unwrap();
+    let expected = format!("[driver] {number} takeovers, {failed} failed");
+    assert_eq!(line, expected, "the log and the return values disagree");
+}
+
+/// How many lines say that a takeover succeeded, and that one failed.
+fn ends(lines: &[String]) -> (usize, usize) {
+    let texts = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("[hetzner-failoverip] "));
+    texts.fold((0, 0), |(done, failed), text| {
+        let is_done = text.starts_with("4.4.4.4 is routed to");
+        // Two of the arguments are mistaken, each in one way.
+        let failures = ["ERROR 4.4.4.4 is not", "ERROR ip: ", "ERROR ca_file: "];
+        let is_failed = failures.iter().any(|failure| text.starts_with(failure));
+        (done + usize::from(is_done), failed + usize::from(is_failed))
+    })
+}

@@ -1,0 +1,166 @@
+//! Takeovers under valgrind's memcheck: no error, and nothing lost.
+//!
+//! Memcheck watches what `malloc` hands out. A takeover's own memory comes from an arena of the
+//! plugin's (src/confidential.rs), which is one block to it: it sees neither what leaks in there
+//! nor what is used after it was freed, and takes what an arena's bytes point to as in use. So in
+//! one of the runs the arena is refused, and all comes from `malloc`. What leaks in the arena
+//! itself shows in a soak.
+//!
+//! The webservice speaks ChaCha20-Poly1305 alone: memcheck takes ring's AES-GCM, which is written
+//! in assembler, for a use of uninitialised values.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use testbed::robot::Ciphers;
+use testbed::uwsgi::{Launch, Node, NodeConfig};
+
+use crate::Test;
+use crate::context::{Context, wait};
+use crate::driver::{compile, driven_node, wait_for_mark};
+use crate::soak::Crowd;
+
+pub const TESTS: &[Test] = &[
+    ("valgrind_finds_nothing", as_usual),
+    ("valgrind_finds_nothing_without_the_arena", without_arena),
+    ("valgrind_does_find_errors", finds_errors),
+];
+
+/// Far longer than it takes, which is many times as long as without.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// What memcheck wrote about one error.
+type Finding = String;
+
+fn as_usual(context: &Context) {
+    let findings = run(context, 30, None);
+    assert!(findings.is_empty(), "{}", findings.join("\n\n"));
+}
+
+fn without_arena(context: &Context) {
+    let directory = tempfile::tempdir().unwrap();
+    let library = directory.path().join("no_arena.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/no_arena.c");
+    compile(source.as_ref(), &library);
+    let findings = run(context, 30, Some(&library));
+    assert!(findings.is_empty(), "{}", findings.join("\n\n"));
+}
+
+/// Runs good and bad takeovers, and returns what was found.
+fn run(context: &Context, number: usize, preloaded: Option<&Path>) -> Vec<Finding> {
+    let directory = tempfile::tempdir().unwrap();
+    let crowd = Crowd::mixed(Ciphers::OnlyChaCha20);
+    let arguments = directory.path().join("arguments");
+    std::fs::write(&arguments, crowd.arguments()).unwrap();
+    let config = driven_node().line(format!(
+        "legion-lord = failover takeovers:{number}:{}",
+        arguments.display()
+    ));
+    under_memcheck(context, &config, preloaded, |node| {
+        wait_for_mark(node, "end", PATIENCE);
+        let log = node.log();
+        let refused = log.contains("no_arena: refused");
+        assert_eq!(refused, preloaded.is_some(), "{}", log.text());
+        let routed = log.count("4.4.4.4 is routed to");
+        assert!(routed > number / 3, "{routed}\n{}", log.text());
+    })
+}
+
+/// Runs a node under memcheck until it is Lord, and returns what was found.
+fn under_memcheck(
+    context: &Context,
+    config: &NodeConfig,
+    preloaded: Option<&Path>,
+    check: impl FnOnce(&Node),
+) -> Vec<Finding> {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("report");
+    let launch = Launch {
+        uwsgi: wrapper(directory.path(), &report, &context.launch().uwsgi),
+        ..context.launch()
+    };
+    let node = Node::start_with(&launch, &config.ini(), |command| {
+        if let Some(library) = preloaded {
+            command.env("LD_PRELOAD", library);
+        }
+    });
+    let mut node = node.expect("sh starts");
+    wait(&node, "i am now the Lord", PATIENCE);
+    check(&node);
+    let status = node.stop(PATIENCE).and_then(|status| status.code());
+    assert_eq!(status, Some(0), "{}", node.log().text());
+    let report = std::fs::read_to_string(&report).expect("memcheck wrote a report");
+    assert!(report.contains("HEAP SUMMARY"), "{report}");
+    findings(&report)
+}
+
+/// A script that is uWSGI under memcheck. Its workers, which are forked, report nothing.
+fn wrapper(directory: &Path, report: &Path, uwsgi: &Path) -> PathBuf {
+    let version = Command::new("valgrind").arg("--version").output();
+    assert!(
+        version.is_ok_and(|output| output.status.success()),
+        "valgrind is missing: install it with your system's packages, or run `make test`"
+    );
+    let wrapper = directory.join("uwsgi");
+    let script = format!(
+        "#!/bin/sh\nexec valgrind --leak-check=full --show-leak-kinds=definite --num-callers=50 \
+         --child-silent-after-fork=yes --log-file={} {} \"$@\"\n",
+        report.display(),
+        uwsgi.display()
+    );
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
+    wrapper
+}
+
+/// The findings of a report: all errors, and what was lost by the plugin. uWSGI itself loses
+/// what it needs for as long as it runs, and some of it is of our making.
+fn findings(report: &str) -> Vec<Finding> {
+    // ==pid== text
+    let text = |line: &str| {
+        line.splitn(3, "==")
+            .nth(2)
+            .unwrap_or(line)
+            .trim_end()
+            .to_string()
+    };
+    let lines: Vec<String> = report.lines().map(text).collect();
+    let blocks = lines.split(|line| line.is_empty());
+    blocks
+        .filter(|block| {
+            block
+                .iter()
+                .any(|line| line.trim_start().starts_with("at 0x"))
+        })
+        .map(|block| block.join("\n"))
+        .filter(|block| !block.contains("definitely lost") || is_ours(block))
+        .collect()
+}
+
+/// Whether a stack leads through the plugin: by its file, or by a name as only Rust has them.
+fn is_ours(block: &str) -> bool {
+    block.contains("hetzner_plugin") || block.contains("::")
+}
+
+/// Or silence would mean nothing.
+fn finds_errors(context: &Context) {
+    let [fine, wrong] = ["mark:1", "use-after-free:"].map(|action| {
+        let config = driven_node().line(format!("legion-lord = failover {action}"));
+        under_memcheck(context, &config, None, |_| {})
+    });
+    assert!(fine.is_empty(), "{}", fine.join("\n\n"));
+    assert_eq!(wrong.len(), 1, "{}", wrong.join("\n\n"));
+    assert!(wrong[0].contains("Invalid read"), "{}", wrong[0]);
+    let lost = |place: &str| {
+        let report = format!(
+            "==7== HEAP SUMMARY:\n==7== \n==7== 9 bytes in 1 blocks are definitely lost in loss \
+             record 1 of 2\n==7==    at 0x4: malloc (in x.so)\n==7==    by 0x5: {place}\n==7== \n"
+        );
+        findings(&report).len()
+    };
+    assert_eq!(lost("??? (in /tmp/x/hetzner_plugin.so)"), 1);
+    assert_eq!(lost("alloc::vec::Vec<T>::resize (mod.rs:7)"), 1);
+    assert_eq!(lost("uwsgi_setup (uwsgi.c:7)"), 0);
+}
