@@ -109,6 +109,13 @@ install_distribution_uwsgi() {
     if apt_offers uwsgi-core; then apt_install uwsgi-core; fi
 }
 
+# OpenSSL's old ciphers, where they are a package of their own (Debian 13 and later).
+install_legacy_provider() {
+    ! compgen -G '/usr/lib/*/ossl-modules/legacy.so' >/dev/null || return 0
+    have apt-get && can_be_root || return 0
+    if apt_offers openssl-provider-legacy; then apt_install openssl-provider-legacy; fi
+}
+
 # --- uWSGI ------------------------------------------------------------------------------------
 
 # Both end up in target/uwsgi/VERSION/, complete or not at all, with the log of their making.
@@ -202,4 +209,7 @@ done
 check_rust
 install_tools
 for version in "${versions[@]}"; do "$prepare" "$version"; done
-if [ -n "$with_distribution" ]; then install_distribution_uwsgi; fi
+if [ -n "$with_distribution" ]; then
+    install_distribution_uwsgi
+    install_legacy_provider
+fi
