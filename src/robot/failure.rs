@@ -47,6 +47,11 @@ fn certificate(error: &ureq::Error) -> Option<String> {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "it was made out for another host name; check url".into()
             }
+            CertificateError::BadSignature => {
+                "its issuer's key is not the one that is trusted; ca_file may be out of date, else \
+                 somebody stands in the middle"
+                    .into()
+            }
             CertificateError::UnknownIssuer => {
                 "its issuer is not trusted; an own webservice needs ca_file, else somebody stands \
                  in the middle"
