@@ -14,6 +14,9 @@ use crate::{lordship, suspension};
 /// What every log line of a takeover begins with.
 const NAME: &str = "hetzner-failoverip";
 
+/// After a takeover as long as this, what peers sent meanwhile is no longer worth hearing.
+const LONG_DEAF: Duration = Duration::from_secs(30);
+
 /// A takeover ends by itself at its deadline; only a bug lets it run on for this long.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -40,10 +43,12 @@ fn take_over(legion: Legion, order: Order) -> bool {
     let ended = heartbeat::accompany(&mut beat, bound, move |say| {
         run(&order, &mut |line| say.say(line))
     });
-    beat.end();
+    beat.end(uwsgi::uptime().saturating_sub(start));
     let succeeded = what.log_end(ended);
     lordship::note_takeover(legion, start);
-    suspension::note_takeover(legion, succeeded);
+    if !succeeded {
+        suspension::note_failure(legion);
+    }
     succeeded
 }
 
@@ -154,8 +159,12 @@ impl LegionBeat {
     }
 
     /// We did not listen to the peers, so we cannot hold their silence against them.
-    fn end(&self) {
+    fn end(&self, elapsed: Duration) {
         for legion in &self.legions {
+            // uWSGI refuses what is older than a minute, and blames the sender's clock.
+            if elapsed >= LONG_DEAF {
+                legion.discard_backlog();
+            }
             legion.refresh_peers();
         }
     }

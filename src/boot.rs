@@ -17,6 +17,8 @@ const OURS: &str = "hetzner-";
 /// (core/legion.c, `legion_loop`).
 const DEFAULT_FREQ: u64 = 3;
 const DEFAULT_TOLERANCE: u64 = 15;
+/// The shortest sensible suspension, in seconds: the others have to agree on another Lord.
+const LEAST_SUSPENSION: u64 = 3;
 /// `check-interval` when it is not given, in seconds (core/master.c, `master_loop`).
 const DEFAULT_CYCLE: u64 = 1;
 
@@ -114,11 +116,22 @@ impl Findings {
         let (peers, quorum) = legion.electorate();
         self.check_quorum(&name, peers, quorum);
         let is_lord_hook = ours.iter().any(|hook| hook.event == "lord");
-        if is_lord_hook && seconds(c"legion-death-on-lord-error", 0) == 0 {
-            self.warnings.push(format!(
-                "legion \"{name}\": legion-death-on-lord-error is not set: a node whose takeover \
+        if is_lord_hook {
+            self.check_suspension(&name, seconds(c"legion-death-on-lord-error", 0));
+        }
+    }
+
+    fn check_suspension(&mut self, legion: &str, seconds: u64) {
+        match seconds {
+            0 => self.warnings.push(format!(
+                "legion \"{legion}\": legion-death-on-lord-error is not set: a node whose takeover \
                  failed stays Lord, and no other tries; set it to 300"
-            ));
+            )),
+            1..LEAST_SUSPENSION => self.warnings.push(format!(
+                "legion \"{legion}\": legion-death-on-lord-error ({seconds} s) is too short for the \
+                 other nodes to take over meanwhile; set it to 300"
+            )),
+            LEAST_SUSPENSION.. => {}
         }
     }
 
@@ -184,6 +197,15 @@ mod tests {
         let found = findings("hetzner-failoverip", argument);
         assert!(found.mistakes.is_empty());
         assert!(found.warnings[0].starts_with("legion \"failover\", legion-lord: "));
+    }
+
+    #[test]
+    fn a_suspension_that_is_missing_or_too_short_is_warned_of() {
+        for (seconds, warned) in [(0, 1), (1, 1), (2, 1), (3, 0), (300, 0)] {
+            let mut findings = Findings::default();
+            findings.check_suspension("failover", seconds);
+            assert_eq!(findings.warnings.len(), warned, "{seconds}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use linked_list_allocator::Heap;
@@ -25,6 +26,13 @@ const ARENA: usize = 16 << 20;
 /// How far below the frame that starts a takeover its own frames begin: enough to leave that
 /// frame alone when the rest is wiped.
 const DISTANCE: usize = 16 << 10;
+
+/// Where the arena begins, once there is one: to tell its memory from other without a lock,
+/// which a forked process may find taken for ever.
+static ARENA_START: AtomicUsize = AtomicUsize::new(0);
+
+/// The stacks that are confidential now: start and length of each, or zeroes.
+static STACKS: [[AtomicUsize; 2]; 4] = [const { [const { AtomicUsize::new(0) }; 2] }; 4];
 
 thread_local! {
     static IS_CONFIDENTIAL: Cell<bool> = const { Cell::new(false) };
@@ -48,18 +56,57 @@ unsafe impl Send for Arena {}
 /// thread of its own: what is left on its stack afterwards is wiped.
 #[inline(never)]
 pub fn run<T>(work: impl FnOnce() -> T) -> T {
-    let stack = Stack::below_here();
-    stack.advise(libc::MADV_WIPEONFORK);
-    stack.advise(libc::MADV_DONTDUMP);
-    IS_CONFIDENTIAL.set(true);
-    let result = at_a_distance(work);
-    IS_CONFIDENTIAL.set(false);
-    // Its pages are given back, and come again empty. The stack itself is kept for another
-    // thread, which has no secrets.
-    stack.advise(libc::MADV_DONTNEED);
-    stack.advise(libc::MADV_DODUMP);
-    stack.advise(libc::MADV_KEEPONFORK);
-    result
+    let _stack = ConfidentialStack::begin(Stack::below_here());
+    at_a_distance(work)
+}
+
+/// While it lives, this thread is confidential. It ends with a panic, too.
+struct ConfidentialStack {
+    stack: Stack,
+    slot: Option<&'static [AtomicUsize; 2]>,
+}
+
+impl ConfidentialStack {
+    fn begin(stack: Stack) -> ConfidentialStack {
+        let slot = STACKS.iter().find(|[start, _]| {
+            let free = start.compare_exchange(0, stack.start, Ordering::Relaxed, Ordering::Relaxed);
+            free.is_ok()
+        });
+        // Without a slot nobody could undo it in a child: see `keep_stacks`.
+        if let Some([_, length]) = slot {
+            length.store(stack.length, Ordering::Relaxed);
+            stack.advise(libc::MADV_WIPEONFORK);
+            stack.advise(libc::MADV_DONTDUMP);
+        }
+        IS_CONFIDENTIAL.set(true);
+        ConfidentialStack { stack, slot }
+    }
+}
+
+impl Drop for ConfidentialStack {
+    fn drop(&mut self) {
+        IS_CONFIDENTIAL.set(false);
+        // Its pages are given back, and come again empty. The stack itself is kept by the C
+        // library for another thread, which has no secrets.
+        self.stack.advise(libc::MADV_DONTNEED);
+        self.stack.make_usual();
+        if let Some([start, length]) = self.slot {
+            length.store(0, Ordering::Relaxed);
+            start.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// For a forked process, which has the stacks but not their threads: its C library gives
+/// them to threads of its own, and these must not lose them when they fork in turn.
+pub fn keep_stacks() {
+    for [start, length] in &STACKS {
+        let stack = Stack {
+            start: start.load(Ordering::Relaxed),
+            length: length.load(Ordering::Relaxed),
+        };
+        stack.make_usual();
+    }
 }
 
 #[inline(never)]
@@ -104,6 +151,11 @@ impl Stack {
         }
     }
 
+    fn make_usual(&self) {
+        self.advise(libc::MADV_DODUMP);
+        self.advise(libc::MADV_KEEPONFORK);
+    }
+
     fn advise(&self, advice: i32) {
         if self.length > 0 {
             // SAFETY: pages of this thread's stack below all frames in use. An old kernel
@@ -133,23 +185,20 @@ unsafe impl GlobalAlloc for Confidential {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        let is_confidential = IS_CONFIDENTIAL.get();
-        let mut arena = self.arena();
-        let is_of_arena = arena.holds(memory);
-        if is_of_arena || is_confidential {
+        let is_of_arena = is_of_arena(memory);
+        if is_of_arena || IS_CONFIDENTIAL.get() {
             // SAFETY: the caller's promise: so much memory, which nobody uses any more.
             unsafe { libc::explicit_bzero(memory.cast(), layout.size()) };
         }
-        match (&mut *arena, NonNull::new(memory)) {
-            (Arena::Made(heap), Some(memory)) if is_of_arena => {
-                // SAFETY: it came from this heap, with this layout.
-                unsafe { heap.deallocate(memory, layout) };
+        match NonNull::new(memory) {
+            Some(memory) if is_of_arena => {
+                if let Arena::Made(heap) = &mut *self.arena() {
+                    // SAFETY: it came from this heap, with this layout.
+                    unsafe { heap.deallocate(memory, layout) };
+                }
             }
-            _ => {
-                drop(arena);
-                // SAFETY: it came from the system, with this layout.
-                unsafe { System.dealloc(memory, layout) };
-            }
+            // SAFETY: it came from the system, with this layout.
+            Some(_) | None => unsafe { System.dealloc(memory, layout) },
         }
     }
 }
@@ -181,16 +230,15 @@ impl Arena {
             }
             libc::madvise(memory, ARENA, libc::MADV_WIPEONFORK);
             libc::madvise(memory, ARENA, libc::MADV_DONTDUMP);
+            ARENA_START.store(memory as usize, Ordering::Release);
             Arena::Made(Heap::new(memory.cast(), ARENA))
         }
     }
+}
 
-    fn holds(&self, memory: *mut u8) -> bool {
-        match self {
-            Arena::Made(heap) => (heap.bottom()..heap.top()).contains(&memory),
-            Arena::Unmade | Arena::Refused => false,
-        }
-    }
+fn is_of_arena(memory: *const u8) -> bool {
+    let start = ARENA_START.load(Ordering::Acquire);
+    start != 0 && (start..start + ARENA).contains(&(memory as usize))
 }
 
 #[cfg(test)]
@@ -202,9 +250,9 @@ mod tests {
         let confidential = std::thread::spawn(|| run(|| vec![7_u8; 100]))
             .join()
             .unwrap();
-        assert!(ALLOCATOR.arena().holds(confidential.as_ptr().cast_mut()));
+        assert!(is_of_arena(confidential.as_ptr()));
         let usual = Box::new([7_u8; 100]);
-        assert!(!ALLOCATOR.arena().holds(usual.as_ptr().cast_mut()));
+        assert!(!is_of_arena(usual.as_ptr()));
     }
 
     #[test]
@@ -257,13 +305,50 @@ mod tests {
         thread.join().unwrap();
     }
 
+    /// The child's C library gives the stack to the child's next thread, which forks.
+    #[test]
+    fn a_forked_process_may_use_the_stack_again() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            crate::fork::watch();
+            run(move || {
+                let here = std::hint::black_box([0_u8; 64]);
+                tell.send(here.as_ptr() as usize).unwrap();
+                let _ = ended.recv();
+            });
+        });
+        let place: usize = told.recv().unwrap();
+        // SAFETY: child and grandchild touch memory that is mapped, and end.
+        let status = unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                (place as *mut u8).write_volatile(0xa5);
+                let grandchild = libc::fork();
+                if grandchild == 0 {
+                    libc::_exit(i32::from((place as *const u8).read_volatile() != 0xa5));
+                }
+                let mut status = 0;
+                libc::waitpid(grandchild, &mut status, 0);
+                libc::_exit(libc::WEXITSTATUS(status));
+            }
+            let mut status = 0;
+            libc::waitpid(child, &mut status, 0);
+            status
+        };
+        assert!(libc::WIFEXITED(status));
+        assert_eq!(libc::WEXITSTATUS(status), 0);
+        drop(end);
+        thread.join().unwrap();
+    }
+
     #[test]
     fn memory_may_be_freed_by_another_thread_and_is_used_again() {
         for _ in 0..100 {
             let big = std::thread::spawn(|| run(|| vec![1_u8; 1 << 20]))
                 .join()
                 .unwrap();
-            assert!(ALLOCATOR.arena().holds(big.as_ptr().cast_mut()));
+            assert!(is_of_arena(big.as_ptr()));
         }
     }
 

@@ -8,6 +8,8 @@ use std::os::fd::RawFd;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use crate::confidential;
+
 const FREE: i32 = -1;
 
 /// The file descriptors to close in a child. A process has two takeovers at the most, one on
@@ -20,18 +22,23 @@ pub struct Uninherited(Option<&'static AtomicI32>);
 
 impl Uninherited {
     pub fn new(fd: RawFd) -> Uninherited {
-        static HANDLER: Once = Once::new();
-        HANDLER.call_once(|| {
-            // SAFETY: the handler stays valid, as the plugin is never unloaded, and does
-            // nothing but what is allowed after a fork.
-            unsafe { libc::pthread_atfork(None, None, Some(close_all)) };
-        });
+        watch();
         let slot = OPEN.iter().find(|slot| {
             slot.compare_exchange(FREE, fd, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         });
         Uninherited(slot)
     }
+}
+
+/// Has forked processes be rid of what they must not have, from now on.
+pub fn watch() {
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| {
+        // SAFETY: the handler stays valid, as the plugin is never unloaded, and does
+        // nothing but what is allowed after a fork.
+        unsafe { libc::pthread_atfork(None, None, Some(close_all)) };
+    });
 }
 
 impl Drop for Uninherited {
@@ -44,6 +51,7 @@ impl Drop for Uninherited {
 
 /// Runs in the child, on the only thread it has.
 unsafe extern "C" fn close_all() {
+    confidential::keep_stacks();
     for slot in &OPEN {
         let fd = slot.swap(FREE, Ordering::Relaxed);
         if fd != FREE {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::{confidential, uwsgi};
+use crate::{confidential, fork, uwsgi};
 
 /// How often a wait is reported.
 const REPORT: Duration = Duration::from_secs(10);
@@ -63,6 +63,7 @@ pub fn accompany<T: Send + 'static>(
     bound: Duration,
     work: impl FnOnce(&Say<T>) -> T + Send + 'static,
 ) -> Result<T, Lost> {
+    fork::watch();
     let (sender, receiver) = mpsc::channel();
     let thread = uwsgi::without_signals(|| {
         thread::Builder::new()

@@ -8,16 +8,19 @@
 //! so that is when the mark can be cleared without anybody noticing.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::uwsgi::Legion;
+use crate::uwsgi::{self, Legion};
 
-/// The legions whose takeover failed here, and whether they were dead in the last cycle.
-static FAILED: Mutex<Vec<(Legion, bool)>> = Mutex::new(Vec::new());
+/// A node that is found dead is announcing that just now; after this long it has.
+const ANNOUNCED: Duration = Duration::from_secs(2);
+
+/// The legions whose takeover failed here, and when, in time since the machine was started.
+static FAILED: Mutex<Vec<(Legion, Duration)>> = Mutex::new(Vec::new());
 
 /// A legion, as its suspension needs it.
 pub trait Suspendable {
     fn is_suspended(&self) -> bool;
-    fn is_dead(&self) -> bool;
     fn revive(&self) -> bool;
 }
 
@@ -26,22 +29,15 @@ impl Suspendable for Legion {
         Legion::is_suspended(self)
     }
 
-    fn is_dead(&self) -> bool {
-        Legion::is_dead(self)
-    }
-
     fn revive(&self) -> bool {
         Legion::revive(self)
     }
 }
 
-/// A takeover has ended.
-pub fn note_takeover(legion: Legion, succeeded: bool) {
+/// A takeover has failed just now.
+pub fn note_failure(legion: Legion) {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
-    failed.retain(|(other, _)| *other != legion);
-    if !succeeded {
-        failed.push((legion, false));
-    }
+    failed.push((legion, uwsgi::uptime()));
 }
 
 /// Has every suspended legion come back when its suspension ends, and returns those for
@@ -51,23 +47,28 @@ pub fn note_takeover(legion: Legion, succeeded: bool) {
 /// before anything of ours can run again.
 pub fn end_well(legions: &[Legion]) -> Vec<Legion> {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
-    revive(legions, &mut failed)
+    revive(legions, &mut failed, uwsgi::uptime())
 }
 
-/// A suspension may be over before it is seen: so a legion whose takeover failed is revived
-/// as well when it is found dead twice.
-fn revive<L: Suspendable + Copy + PartialEq>(legions: &[L], failed: &mut Vec<(L, bool)>) -> Vec<L> {
+/// A suspension may be over before it is seen: so a legion whose takeover has just failed is
+/// revived as well when it is still dead a little later.
+fn revive<L: Suspendable + Copy + PartialEq>(
+    legions: &[L],
+    failed: &mut Vec<(L, Duration)>,
+    now: Duration,
+) -> Vec<L> {
+    let settled = |since: &Duration| now.saturating_sub(*since) >= ANNOUNCED;
     let mut revived = Vec::new();
     for &legion in legions {
-        let was_dead = failed.contains(&(legion, true));
-        if (legion.is_suspended() || was_dead) && legion.revive() {
-            failed.retain(|(other, _)| *other != legion);
+        let has_failed = failed
+            .iter()
+            .any(|(other, since)| *other == legion && settled(since));
+        if (legion.is_suspended() || has_failed) && legion.revive() {
             revived.push(legion);
         }
     }
-    for (legion, was_dead) in failed {
-        *was_dead = legion.is_dead();
-    }
+    // One that was not dead by then is not going to be, but for a shutdown.
+    failed.retain(|(_, since)| !settled(since));
     revived
 }
 
@@ -92,10 +93,6 @@ mod tests {
             self.suspended.get()
         }
 
-        fn is_dead(&self) -> bool {
-            self.dead.get()
-        }
-
         fn revive(&self) -> bool {
             self.dead.replace(false)
         }
@@ -108,30 +105,41 @@ mod tests {
         }
     }
 
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[test]
     fn a_suspended_node_is_no_longer_dead() {
         let legion = fake(true, true);
-        let mut failed = vec![(&legion, false)];
-        assert_eq!(revive(&[&legion], &mut failed).len(), 1);
+        let mut failed = vec![(&legion, at(10))];
+        assert_eq!(revive(&[&legion], &mut failed, at(10)).len(), 1);
         assert!(!legion.dead.get());
-        assert_eq!(revive(&[&legion], &mut failed).len(), 0, "it is said once");
+        assert_eq!(
+            revive(&[&legion], &mut failed, at(11)).len(),
+            0,
+            "it is said once"
+        );
     }
 
     #[test]
     fn a_suspension_that_nobody_saw_ends_well_too() {
         let legion = fake(false, true);
-        let mut failed = vec![(&legion, false)];
+        let mut failed = vec![(&legion, at(10))];
         // It may just be announcing its death.
-        assert_eq!(revive(&[&legion], &mut failed).len(), 0);
-        assert_eq!(revive(&[&legion], &mut failed).len(), 1);
+        assert_eq!(revive(&[&legion], &mut failed, at(11)).len(), 0);
+        assert_eq!(revive(&[&legion], &mut failed, at(12)).len(), 1);
         assert!(!legion.dead.get() && failed.is_empty());
     }
 
     #[test]
     fn a_node_that_shuts_down_stays_dead() {
-        let legion = fake(false, true);
-        for _ in 0..3 {
-            assert_eq!(revive(&[&legion], &mut Vec::new()).len(), 0);
+        let legion = fake(false, false);
+        let mut failed = vec![(&legion, at(10))];
+        revive(&[&legion], &mut failed, at(12));
+        legion.dead.set(true);
+        for second in 13..20 {
+            assert_eq!(revive(&[&legion], &mut failed, at(second)).len(), 0);
         }
         assert!(legion.dead.get());
     }

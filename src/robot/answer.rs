@@ -111,8 +111,12 @@ impl Reader<'_> {
                 Switch::Routed
             }
             Ok(Failover {
+                processing: true,
+                active,
+            }) if active == Some(self.ours) => Switch::Accepted(Problem::Unfinished(answer.status)),
+            Ok(Failover {
                 processing: true, ..
-            }) => Switch::Unfinished(self.not_here(answer)),
+            }) => Switch::Unfinished(Problem::Unfinished(answer.status)),
             Ok(Failover { active, .. }) => Switch::Elsewhere(active, self.not_here(answer)),
             Err(problem @ Problem::OtherIp { .. }) => Switch::Refused(problem),
             Err(problem) => Switch::Accepted(problem),
@@ -139,7 +143,8 @@ impl Reader<'_> {
             failover: Object(failover),
         }) = serde_json::from_slice(answer.body).map_err(|_| unreadable())?;
         if let Some(named) = failover.ip {
-            if named.parse::<IpAddr>() != Ok(self.failover_ip) {
+            let about: IpAddr = named.parse().map_err(|_| unreadable())?;
+            if about != self.failover_ip {
                 return Err(Problem::OtherIp {
                     status: answer.status,
                     named: self.printable(named.as_bytes()),

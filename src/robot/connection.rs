@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use ureq::http::Uri;
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
@@ -64,10 +65,10 @@ impl<In: Transport> Connector<In> for Tcp {
         if let Some(tunnel) = chained {
             return Ok(Some(Either::A(tunnel)));
         }
-        let stream = connect_any(&details.addrs, *details.timeout.after)?;
+        let (uninherited, stream) = connect_any(&details.addrs, *details.timeout.after)?;
         stream.set_nodelay(true)?;
         Ok(Some(Either::B(TcpConnection {
-            _uninherited: Uninherited::new(stream.as_raw_fd()),
+            _uninherited: uninherited,
             stream,
             buffers: LazyBuffers::new(
                 details.config.input_buffer_size(),
@@ -78,7 +79,10 @@ impl<In: Transport> Connector<In> for Tcp {
 }
 
 /// Connects to the first address that answers, within the time given for all of them.
-fn connect_any(addresses: &[SocketAddr], within: Duration) -> Result<TcpStream, Error> {
+fn connect_any(
+    addresses: &[SocketAddr],
+    within: Duration,
+) -> Result<(Uninherited, TcpStream), Error> {
     let give_up = Instant::now() + within;
     let first_tries = match addresses {
         [_] => [].iter(),
@@ -93,12 +97,20 @@ fn connect_any(addresses: &[SocketAddr], within: Duration) -> Result<TcpStream, 
         if left.is_zero() {
             break;
         }
-        match TcpStream::connect_timeout(address, patience.min(left)) {
-            Ok(stream) => return Ok(stream),
+        match connect(*address, patience.min(left)) {
+            Ok(connection) => return Ok(connection),
             Err(error) => last = error,
         }
     }
     Err(named(last, Timeout::Connect))
+}
+
+/// A process that is forked while this waits does not get the connection either.
+fn connect(address: SocketAddr, within: Duration) -> io::Result<(Uninherited, TcpStream)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let uninherited = Uninherited::new(socket.as_raw_fd());
+    socket.connect_timeout(&address.into(), within)?;
+    Ok((uninherited, socket.into()))
 }
 
 /// A time that has run out is told apart from other errors, which stay as they are.

@@ -34,6 +34,8 @@ pub enum Problem {
          failover IP: check url"
     )]
     OtherIp { status: u16, named: String },
+    #[error("the webservice answered {0} while the switch was still running")]
+    Unfinished(u16),
     #[error("the webservice answered {0} without routing it here")]
     NotRoutedHere(u16),
     #[error("the webservice answered {0} without saying where the failover IP is routed")]

@@ -137,7 +137,7 @@ impl Takeover<'_> {
                     }
                 }
                 Switch::RateLimited(problem) => {
-                    return match self.confirm() {
+                    return match self.confirm(false) {
                         Confirmed::Ours => Outcome::Routed,
                         Confirmed::Refused(problem) => Outcome::Failed(Failure::Refused(problem)),
                         Confirmed::Elsewhere { .. }
@@ -152,12 +152,12 @@ impl Takeover<'_> {
                 Switch::Accepted(problem) => {
                     self.reason = problem.to_string();
                     self.accepted = Some(problem);
-                    self.confirm()
+                    self.confirm(self.posts == MAX_POSTS)
                 }
                 Switch::Elsewhere(active, problem) => {
                     self.reason = problem.to_string();
                     self.seen = Some(Seen::At(active));
-                    self.confirm()
+                    self.confirm(self.posts == MAX_POSTS)
                 }
                 Switch::Unfinished(problem)
                 | Switch::Locked(problem)
@@ -165,7 +165,7 @@ impl Takeover<'_> {
                 | Switch::Failing(problem)
                 | Switch::Unanswered(problem) => {
                     self.reason = problem.to_string();
-                    self.confirm()
+                    self.confirm(self.posts == MAX_POSTS)
                 }
             };
             match confirmed {
@@ -213,7 +213,8 @@ impl Takeover<'_> {
     }
 
     /// Asks where the failover IP is, until that is known, or cannot be.
-    fn confirm(&mut self) -> Confirmed {
+    /// `patient`: even if that is not answered at first.
+    fn confirm(&mut self, patient: bool) -> Confirmed {
         let mut waited = false;
         self.pace.first_question();
         loop {
@@ -242,7 +243,7 @@ impl Takeover<'_> {
                     self.accepted = Some(problem);
                 }
                 // With no post left, all that can still help is an answer.
-                Route::Unanswered(_) if self.posts == MAX_POSTS => {}
+                Route::Unanswered(_) if patient => {}
                 Route::Unanswered(_) => return Confirmed::Unknown,
             }
             self.pace.wait_to_ask();

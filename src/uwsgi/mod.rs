@@ -1,6 +1,6 @@
 //! uWSGI as the rest of the crate sees it: legions, hooks, options, the log.
 //!
-//! The only place, with [`abi`] and the front door, where there is `unsafe`. What it rests on:
+//! What its `unsafe` rests on:
 //! uWSGI's legions, hooks and options live as long as the process, and are set up before any
 //! hook of the plugin but `on_load` is called.
 
@@ -13,6 +13,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use abi::{ActionFunction, Functions, Log, uwsgi_legion, uwsgi_legion_node, uwsgi_string_list};
+
+/// More packets than any socket keeps.
+const MAX_BACKLOG: usize = 100_000;
 
 /// More peers than any legion has: the end of a list that has become a ring.
 const MAX_PEERS: usize = 256;
@@ -144,8 +147,26 @@ impl Legion {
     pub fn announce(self) {
         let shut_down = SHUT_DOWN.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(functions), false) = (FUNCTIONS.get(), *shut_down) {
-            // SAFETY: a legion of uWSGI's, on the thread that announces it.
-            unsafe { (functions.legion_announce)(self.0.as_ptr()) };
+            // A signal handler of uWSGI's may announce too, on whatever thread it runs.
+            without_signals(|| {
+                // SAFETY: a legion of uWSGI's, on the thread that announces it.
+                unsafe { (functions.legion_announce)(self.0.as_ptr()) };
+            });
+        }
+    }
+
+    /// Throws away what peers have sent and nobody has read. For the legion's thread alone.
+    pub fn discard_backlog(self) {
+        let mut packet = [0_u8; 1];
+        // SAFETY: set when the legion is started, and never changed.
+        let socket = unsafe { (*self.0.as_ptr()).socket };
+        for _ in 0..MAX_BACKLOG {
+            // SAFETY: the packet is ours to write to; more than fits is cut off.
+            let length =
+                unsafe { libc::recv(socket, packet.as_mut_ptr().cast(), 1, libc::MSG_DONTWAIT) };
+            if length < 0 {
+                break;
+            }
         }
     }
 
@@ -168,12 +189,6 @@ impl Legion {
         // SAFETY: an aligned word in shared memory, written by the legion's thread.
         let until = unsafe { (&raw const (*self.0.as_ptr()).suspended_til).read_volatile() };
         until > now()
-    }
-
-    /// Whether the node announces itself as dead.
-    pub fn is_dead(&self) -> bool {
-        // SAFETY: an aligned word in shared memory.
-        unsafe { (&raw const (*self.0.as_ptr()).dead).read_volatile() != 0 }
     }
 
     /// Has the node announce itself as living again, if it did as dead; `true` if it did.

@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = &[
     ("config_with_escapes", escapes),
     ("config_with_a_password_file", password_file),
     ("the_mission_s_ini_works", mission),
+    ("the_mission_s_ini_works_with_bf_cbc", mission_bf_cbc),
 ];
 
 /// A node that does not come up, and its log.
@@ -317,19 +318,27 @@ fn password_file(context: &Context) {
 /// The example of the documentation, but for what cannot be had on loopback: the nodes'
 /// addresses, and a webservice of our own. A legion of one does not wait for its peers.
 fn mission(context: &Context) {
+    mission_with(context, "aes-256-cbc");
+}
+
+/// Verbatim, its cipher included.
+fn mission_bf_cbc(context: &Context) {
+    mission_with(context, "bf-cbc");
+}
+
+fn mission_with(context: &Context, cipher: &str) {
     let robot = robot();
     let ports: Vec<u16> = (0..3).map(|_| testbed::uwsgi::free_udp_port()).collect();
     let ini = format!(
         "[uwsgi]
 plugin = hetzner
 
-legion = failover 127.0.0.1:{} 9999 aes-256-cbc:secret1
+legion = failover 127.0.0.1:{} 9999 {cipher}:secret1
 legion-node = failover 127.0.0.1:{}
 legion-node = failover 127.0.0.1:{}
 legion-lord = failover hetzner-failoverip:username=FOO,password=BAR,ip=4.4.4.4,active_ip=1.1.1.1,url={},ca_file={}
 legion-death-on-lord-error = 300
 legion-tolerance = 60
-master = true
 ",
         ports[0],
         ports[1],

@@ -101,7 +101,7 @@ fn by_object(context: &Context) {
     besiege(
         context,
         &[
-            on_post("failover.ip", End::Failed(TAMED), object("ip")),
+            on_post("failover.ip", End::Routed(3), object("ip")),
             on_post(
                 "active_server_ip",
                 End::Routed(3),
@@ -188,7 +188,12 @@ fn by_get(context: &Context) {
                 always,
                 error(503),
             ),
-            accepted("another ip", End::Failed(TAMED), once, other),
+            accepted(
+                "no ip",
+                End::Unconfirmed("without saying where"),
+                once,
+                other,
+            ),
             accepted(
                 "a redirect",
                 End::Unconfirmed("302 and points to "),

@@ -243,9 +243,10 @@ fn lord_not_heard(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-/// The suspension may be over before anybody has seen it.
+/// The suspension may be over before the master's next cycle.
 fn short_suspension(context: &Context) {
-    let cluster = Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 1");
+    let cluster =
+        Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 5\ncheck-interval = 12");
     cluster.robot.order(
         When::Once(Method::Post),
         Fault::error(404, "NOT_FOUND", "on purpose"),

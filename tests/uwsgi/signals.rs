@@ -16,7 +16,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Far less than the takeover would take, far more than uWSGI needs.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A node in the middle of a takeover that will not end by itself.
 fn in_a_takeover(context: &Context) -> (Robot, Node) {
