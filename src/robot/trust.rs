@@ -42,7 +42,10 @@ fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, BundleError> {
 /// The system's store (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), or Mozilla's where
 /// the system has none.
 fn system() -> RootCerts {
-    let found = rustls_native_certs::load_native_certs().certs;
+    or_builtin(rustls_native_certs::load_native_certs().certs)
+}
+
+fn or_builtin(found: Vec<CertificateDer<'static>>) -> RootCerts {
     match found.is_empty() {
         true => RootCerts::WebPki,
         false => roots(found),
@@ -54,4 +57,16 @@ fn roots(certificates: Vec<CertificateDer<'static>>) -> RootCerts {
         .iter()
         .map(|certificate| Certificate::from_der(certificate).to_owned());
     RootCerts::Specific(Arc::new(roots.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_a_store_trusts_the_built_in_roots() {
+        assert!(matches!(or_builtin(Vec::new()), RootCerts::WebPki));
+        let some = vec![CertificateDer::from(vec![0])];
+        assert!(matches!(or_builtin(some), RootCerts::Specific(_)));
+    }
 }
