@@ -36,8 +36,8 @@ packaging/build.sh
 
 stage=target/dist/.staging-deb
 rm -rf "$stage"
-mkdir -p "$stage/root/DEBIAN" "$stage/root/$plugins" "$stage/root/$doc" "$stage/debian"
-root_of_package=$stage/root
+mkdir -p "$stage/tree/DEBIAN" "$stage/tree/$plugins" "$stage/tree/$doc" "$stage/debian"
+root_of_package=$stage/tree
 
 # --- What it installs -------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ END
 # dpkg-shlibdeps finds the packages of the libraries that the plugin is linked with, and their least
 # versions. It wants to be called in a source package.
 printf 'Source: %s\n\nPackage: %s\nArchitecture: %s\n' "$package" "$package" "$arch" >"$stage/debian/control"
-libraries=$(cd "$stage" && dpkg-shlibdeps -O -e"root/$plugins/hetzner_plugin.so" 2>shlibdeps.log) || {
+libraries=$(cd "$stage" && dpkg-shlibdeps -O -e"tree/$plugins/hetzner_plugin.so" 2>shlibdeps.log) || {
     cat "$stage/shlibdeps.log" >&2
     die "dpkg-shlibdeps failed"
 }
