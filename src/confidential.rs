@@ -273,6 +273,23 @@ mod tests {
         .unwrap();
     }
 
+    /// What a forked process exits with; a crash is -1. `work` must not allocate.
+    fn in_child(work: impl FnOnce() -> i32) -> i32 {
+        // SAFETY: the child does what is allowed after a fork, and ends.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(work());
+            }
+            let mut status = 0;
+            libc::waitpid(child, &mut status, 0);
+            match libc::WIFEXITED(status) {
+                true => libc::WEXITSTATUS(status),
+                false => -1,
+            }
+        }
+    }
+
     #[test]
     fn a_forked_process_has_nothing_of_it() {
         let (tell, told) = std::sync::mpsc::channel();
@@ -288,19 +305,10 @@ mod tests {
             });
         });
         let places: [usize; 2] = told.recv().unwrap();
-        // SAFETY: the child reads two bytes of its own, and ends.
-        let status = unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                let seen = |place: usize| (place as *const u8).add(32).read_volatile() == 0xa5;
-                libc::_exit(i32::from(seen(places[0])) + 2 * i32::from(seen(places[1])));
-            }
-            let mut status = 0;
-            libc::waitpid(child, &mut status, 0);
-            status
-        };
-        assert!(libc::WIFEXITED(status));
-        assert_eq!(libc::WEXITSTATUS(status), 0);
+        // SAFETY: both places are mapped.
+        let seen = |place: usize| unsafe { (place as *const u8).add(32).read_volatile() == 0xa5 };
+        let status = in_child(|| i32::from(seen(places[0])) + 2 * i32::from(seen(places[1])));
+        assert_eq!(status, 0);
         drop(end);
         thread.join().unwrap();
     }
@@ -319,25 +327,13 @@ mod tests {
             });
         });
         let place: usize = told.recv().unwrap();
-        // SAFETY: child and grandchild touch memory that is mapped, and end.
-        let status = unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                (place as *mut u8).write_volatile(0xa5);
-                let grandchild = libc::fork();
-                if grandchild == 0 {
-                    libc::_exit(i32::from((place as *const u8).read_volatile() != 0xa5));
-                }
-                let mut status = 0;
-                libc::waitpid(grandchild, &mut status, 0);
-                libc::_exit(libc::WEXITSTATUS(status));
-            }
-            let mut status = 0;
-            libc::waitpid(child, &mut status, 0);
-            status
-        };
-        assert!(libc::WIFEXITED(status));
-        assert_eq!(libc::WEXITSTATUS(status), 0);
+        let status = in_child(|| {
+            // SAFETY: mapped, and nobody else's in the child.
+            unsafe { (place as *mut u8).write_volatile(0xa5) };
+            // SAFETY: as above.
+            in_child(|| i32::from(unsafe { (place as *const u8).read_volatile() } != 0xa5))
+        });
+        assert_eq!(status, 0);
         drop(end);
         thread.join().unwrap();
     }

@@ -85,7 +85,7 @@ pub fn note_takeover(legion: Legion, began: Duration) {
 }
 
 /// Has Lords that cannot be trusted become Lord again, and returns their legions. Called
-/// about once a second, on the main thread.
+/// in each of the master's cycles, on the main thread.
 pub fn keep_honest(legions: &[Legion]) -> Vec<(Legion, Doubt)> {
     let mut past = PAST.lock().unwrap_or_else(PoisonError::into_inner);
     let patience = Patience {

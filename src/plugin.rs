@@ -105,7 +105,8 @@ fn exit_for_mistakes(mistakes: &[String]) {
     }
 }
 
-/// Called about once a second, on the main thread of the master.
+/// Called whenever the master's loop wakes, once a second at least (`check-interval`), on the
+/// main thread.
 unsafe extern "C" fn master_cycle() {
     guard("master_cycle", || {
         let legions = LEGIONS.get().map_or(&[][..], Vec::as_slice);

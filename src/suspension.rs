@@ -41,10 +41,10 @@ pub fn note_failure(legion: Legion) {
 }
 
 /// Has every suspended legion come back when its suspension ends, and returns those for
-/// which that was just seen to. Called about once a second, on the main thread.
+/// which that was just seen to. Called in each of the master's cycles, on the main thread.
 ///
-/// A node that shuts down marks itself dead too, on the same thread, and announces that
-/// before anything of ours can run again.
+/// A node that shuts down marks itself dead, too, when it is told to and again at its very
+/// end: after that nothing of ours runs.
 pub fn end_well(legions: &[Legion]) -> Vec<Legion> {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
     revive(legions, &mut failed, uwsgi::uptime())
