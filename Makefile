@@ -1,11 +1,12 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak bench matrix build install dist deb deb-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak memcheck bench matrix build install dist deb deb-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo   three uWSGI nodes on this machine, and what happens when servers die'
 	@echo 'make test   all tests, against real uWSGIs'
 	@echo 'make soak   ten thousand takeovers in one process (a minute or two)'
+	@echo 'make memcheck  the tests with every uWSGI under valgrind (ten minutes)'
 	@echo 'make bench  figures beside those of curl: BENCHMARKS.md and BENCHMARKS.svg'
 	@echo 'make build  the plugin for any uWSGI 2.0.x: target/release/libhetzner_plugin.so'
 	@echo 'make install   that, where uwsgi looks for plugins, or in PLUGINDIR (DESTDIR goes before it)'
@@ -29,6 +30,9 @@ soak:
 	@tests/setup.sh test
 	@tests/build-plugin.sh
 	@SOAK=10000 tests/run.sh --test uwsgi soak_
+
+memcheck:
+	@tests/memcheck.sh
 
 # BENCH holds options: make bench BENCH="--legions 2"
 bench:

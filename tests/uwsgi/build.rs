@@ -73,8 +73,8 @@ fn exports_one_symbol(_: &Context) {
 fn works(context: &Context, plugins_dir: &Path, name: &str) {
     let robot = robot();
     let launch = Launch {
-        uwsgi: context.uwsgi.clone(),
         plugins_dir: Some(plugins_dir.into()),
+        ..context.launch()
     };
     let ini = lone_node(&action(&robot, "")).ini();
     let ini = ini.replace("plugin = hetzner", &format!("plugin = {name}"));

@@ -9,6 +9,8 @@ use std::time::Duration;
 use testbed::robot::{Robot, Settings};
 use testbed::uwsgi::{Launch, Legion, Node, NodeConfig, PATIENCE, plugins_dir};
 
+use crate::memcheck;
+
 /// The uWSGI that `make test` builds.
 const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/uwsgi/2.0.31/uwsgi");
 
@@ -56,8 +58,10 @@ impl Context {
             self.uwsgi.display()
         );
         Launch {
-            uwsgi: self.uwsgi.clone(),
+            uwsgi: memcheck::maybe_wrapped(&self.label, &self.uwsgi),
             plugins_dir: Some(plugins()),
+            // What a process loses is only known when it ends.
+            farewell: memcheck::reports().map(|_| PATIENCE),
         }
     }
 

@@ -16,6 +16,7 @@ mod hostile;
 mod injection;
 mod kvlist;
 mod legion;
+mod memcheck;
 mod proxy;
 mod rows;
 mod secrets;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     let contexts = Context::all();
     let mut trials = Vec::new();
     for context in &contexts {
-        for (name, test) in [
+        let mut tests = [
             rows::TESTS,
             boot::TESTS,
             legion::TESTS,
@@ -55,19 +56,20 @@ fn main() -> ExitCode {
             proxy::TESTS,
             soak::TESTS,
         ]
-        .concat()
-        {
-            trials.push(trial(context, name, test));
-        }
+        .concat();
         if context.is_our_own() {
-            for (name, test) in [build::TESTS, valgrind::TESTS].concat() {
-                trials.push(trial(context, name, test));
-            }
+            tests.extend([build::TESTS, valgrind::TESTS].concat());
+        }
+        for (name, test) in memcheck::select(tests) {
+            trials.push(trial(context, name, test));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     context::say_what_did_not_run(&contexts);
-    conclusion.exit_code()
+    match memcheck::reports() {
+        Some(reports) if !memcheck::judge(&reports) => ExitCode::FAILURE,
+        Some(_) | None => conclusion.exit_code(),
+    }
 }
 
 fn trial(context: &Context, name: &str, test: fn(&Context)) -> Trial {

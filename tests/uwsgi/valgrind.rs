@@ -7,11 +7,9 @@
 //! itself shows in a soak.
 //!
 //! The webservice speaks ChaCha20-Poly1305 alone: memcheck takes ring's AES-GCM, which is written
-//! in assembler, for a use of uninitialised values.
+//! in assembler, for a use of uninitialised values. `memcheck.rs` has the other ciphers too.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use testbed::robot::Ciphers;
@@ -20,6 +18,7 @@ use testbed::uwsgi::{Launch, Node, NodeConfig};
 use crate::Test;
 use crate::context::{Context, wait};
 use crate::driver::{compile, driven_node, wait_for_mark};
+use crate::memcheck::{Finding, findings, wrapper};
 use crate::soak::Crowd;
 
 pub const TESTS: &[Test] = &[
@@ -30,9 +29,6 @@ pub const TESTS: &[Test] = &[
 
 /// Far longer than it takes, which is many times as long as without.
 const PATIENCE: Duration = Duration::from_secs(240);
-
-/// What memcheck wrote about one error.
-type Finding = String;
 
 fn as_usual(context: &Context) {
     let findings = run(context, 30, None);
@@ -78,7 +74,7 @@ fn under_memcheck(
     let directory = tempfile::tempdir().unwrap();
     let report = directory.path().join("report");
     let launch = Launch {
-        uwsgi: wrapper(directory.path(), &report, &context.launch().uwsgi),
+        uwsgi: wrapper(directory.path(), &report, &context.uwsgi, &[]),
         ..context.launch()
     };
     let node = Node::start_with(&launch, &config.ini(), |command| {
@@ -94,54 +90,6 @@ fn under_memcheck(
     let report = std::fs::read_to_string(&report).expect("memcheck wrote a report");
     assert!(report.contains("HEAP SUMMARY"), "{report}");
     findings(&report)
-}
-
-/// A script that is uWSGI under memcheck. Its workers, which are forked, report nothing.
-fn wrapper(directory: &Path, report: &Path, uwsgi: &Path) -> PathBuf {
-    let version = Command::new("valgrind").arg("--version").output();
-    assert!(
-        version.is_ok_and(|output| output.status.success()),
-        "valgrind is missing: install it with your system's packages, or run `make test`"
-    );
-    let wrapper = directory.join("uwsgi");
-    let script = format!(
-        "#!/bin/sh\nexec valgrind --leak-check=full --show-leak-kinds=definite --num-callers=50 \
-         --child-silent-after-fork=yes --log-file={} {} \"$@\"\n",
-        report.display(),
-        uwsgi.display()
-    );
-    std::fs::write(&wrapper, script).unwrap();
-    std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
-    wrapper
-}
-
-/// The findings of a report: all errors, and what was lost by the plugin. uWSGI itself loses
-/// what it needs for as long as it runs, and some of it is of our making.
-fn findings(report: &str) -> Vec<Finding> {
-    // ==pid== text
-    let text = |line: &str| {
-        line.splitn(3, "==")
-            .nth(2)
-            .unwrap_or(line)
-            .trim_end()
-            .to_string()
-    };
-    let lines: Vec<String> = report.lines().map(text).collect();
-    let blocks = lines.split(|line| line.is_empty());
-    blocks
-        .filter(|block| {
-            block
-                .iter()
-                .any(|line| line.trim_start().starts_with("at 0x"))
-        })
-        .map(|block| block.join("\n"))
-        .filter(|block| !block.contains("definitely lost") || is_ours(block))
-        .collect()
-}
-
-/// Whether a stack leads through the plugin: by its file, or by a name as only Rust has them.
-fn is_ours(block: &str) -> bool {
-    block.contains("hetzner_plugin") || block.contains("::")
 }
 
 /// Or silence would mean nothing.

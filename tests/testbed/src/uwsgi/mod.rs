@@ -29,6 +29,8 @@ pub struct Launch {
     pub uwsgi: PathBuf,
     /// The directory that holds `hetzner_plugin.so`, if it is not uWSGI's own.
     pub plugins_dir: Option<PathBuf>,
+    /// How long a node that is dropped may take to end by itself, if it is not killed at once.
+    pub farewell: Option<Duration>,
 }
 
 /// A uWSGI instance: master, and whatever it started.
@@ -36,6 +38,7 @@ pub struct Node {
     child: Child,
     log: Log,
     status: Option<ExitStatus>,
+    farewell: Option<Duration>,
     _directory: tempfile::TempDir,
 }
 
@@ -87,6 +90,7 @@ impl Node {
             child,
             log: Log::follow(reader),
             status: None,
+            farewell: launch.farewell,
             _directory: directory,
         })
     }
@@ -153,6 +157,11 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if let (Some(patience), true) = (self.farewell, self.is_running()) {
+            // It may have been stopped.
+            self.signal(libc::SIGCONT);
+            self.stop(patience);
+        }
         // Its group outlives a master that ended first.
         self.kill();
         // SAFETY: the node's own process group, or none.

@@ -115,6 +115,7 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
     let launch = Launch {
         uwsgi: uwsgi.canonicalize()?,
         plugins_dir: Some(plugins.canonicalize()?),
+        farewell: None,
     };
     let driver = Driver::build()?;
     let target = Target::start(Ipv4Addr::LOCALHOST)?;

@@ -56,6 +56,7 @@ fn launch(uwsgi: &Path, plugins_dir: &Path) -> io::Result<Launch> {
     Ok(Launch {
         uwsgi: absolute(uwsgi)?,
         plugins_dir: Some(absolute(plugins_dir)?),
+        farewell: None,
     })
 }
 
