@@ -1,8 +1,9 @@
 //! The proxy that the environment names, chosen as curl does.
 //!
-//! Source: curl's manual, "ENVIRONMENT", and its `--noproxy`. Lower case comes first; a proxy
-//! is tunnelled through with `CONNECT`, so that it sees neither password nor request. A plain
-//! `http://` url never goes through one, as it would.
+//! Source: curl's manual, "ENVIRONMENT", `--noproxy` and `--proxy`. Lower case comes first, and a
+//! variable that is empty is none; a proxy without a scheme speaks HTTP, and one without a port
+//! has 1080, or 443 if it speaks HTTPS. It is tunnelled through with `CONNECT`, so that it sees
+//! neither password nor request. A plain `http://` url never goes through one, as it would.
 
 use std::net::IpAddr;
 
@@ -10,7 +11,6 @@ use thiserror::Error;
 use ureq::ProxyProtocol;
 
 use crate::config::Url;
-use crate::text::printable;
 
 /// A proxy that the environment names and that cannot be used.
 #[derive(Debug, Error)]
@@ -31,7 +31,7 @@ pub enum ProxyError {
 pub fn for_url(url: &Url) -> Result<Option<ureq::Proxy>, ProxyError> {
     choose(url, &|name| {
         let value = std::env::var_os(name)?;
-        Some(printable(value.as_encoded_bytes()))
+        Some(value.to_string_lossy().into_owned())
     })
 }
 
@@ -40,10 +40,10 @@ fn choose(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<ureq::Proxy>, ProxyError> {
     let first = |names: &[&'static str]| {
-        let found = names
-            .iter()
-            .find_map(|name| Some((*name, environment(name)?)));
-        found.filter(|(_, value)| !value.is_empty())
+        names.iter().find_map(|name| {
+            let value = environment(name).filter(|value| !value.is_empty())?;
+            Some((*name, value))
+        })
     };
     let named = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]);
     let Some((name, value)) = named.filter(|_| url.is_https()) else {
@@ -53,11 +53,31 @@ fn choose(
     if exceptions.is_some_and(|(_, exceptions)| is_excepted(url.host(), &exceptions)) {
         return Ok(None);
     }
-    let proxy = ureq::Proxy::new(&value).map_err(|_| ProxyError::NotAUrl(name))?;
+    let proxy = complete(&value)
+        .and_then(|url| ureq::Proxy::new(&url).ok())
+        .ok_or(ProxyError::NotAUrl(name))?;
     match proxy.protocol() {
         ProxyProtocol::Http | ProxyProtocol::Https => Ok(Some(proxy)),
         _ => Err(ProxyError::Socks(name)),
     }
+}
+
+/// A proxy's url with all that it may leave out, and without a path, which means nothing.
+fn complete(value: &str) -> Option<String> {
+    let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    if host.is_empty() {
+        return None;
+    }
+    // An IPv6 address has colons of its own, within brackets.
+    let has_port = host.rsplit(']').next().unwrap_or_default().contains(':');
+    let port = match (has_port, scheme.to_ascii_lowercase().as_str()) {
+        (true, _) => "",
+        (false, "https") => ":443",
+        (false, _) => ":1080",
+    };
+    Some(format!("{scheme}://{authority}{port}"))
 }
 
 /// Whether a host is in a list such as `example.com,.example.org,10.0.0.0/8,*`: a name stands
@@ -133,8 +153,37 @@ mod tests {
             chosen(ROBOT, &[all, upper, lower]),
             Ok(Some("lower:3".into()))
         );
-        assert_eq!(chosen(ROBOT, &[upper, ("https_proxy", "")]), Ok(None));
+        let empty = ("https_proxy", "");
+        assert_eq!(chosen(ROBOT, &[upper, empty]), Ok(Some("upper:2".into())));
+        assert_eq!(chosen(ROBOT, &[empty, ("all_proxy", "")]), Ok(None));
         assert_eq!(chosen(ROBOT, &[("HTTP_PROXY", "http://no:4")]), Ok(None));
+    }
+
+    #[test]
+    fn what_a_proxy_leaves_out_is_as_with_curl() {
+        for (given, used) in [
+            ("http://proxy", "proxy:1080"),
+            ("proxy", "proxy:1080"),
+            ("proxy:3128/", "proxy:3128"),
+            ("https://proxy/", "proxy:443"),
+            ("http://user:p%40ss@proxy", "proxy:1080"),
+            ("http://user@proxy:8080/path", "proxy:8080"),
+            ("http://[2a01::5]", "[2a01::5]:1080"),
+            ("[2a01::5]:3128", "[2a01::5]:3128"),
+        ] {
+            let found = chosen(ROBOT, &[("HTTPS_PROXY", given)]);
+            assert_eq!(found, Ok(Some(used.into())), "{given}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_read_to_their_end() {
+        let proxy = ("ALL_PROXY", "http://all:1");
+        let exceptions = "x.example,".repeat(50) + "your-server.de";
+        assert_eq!(chosen(ROBOT, &[proxy, ("no_proxy", &exceptions)]), Ok(None));
+        let long = format!("http://user:{}@proxy:3128", "x".repeat(300));
+        let found = chosen(ROBOT, &[("HTTPS_PROXY", &long)]);
+        assert_eq!(found, Ok(Some("proxy:3128".into())));
     }
 
     #[test]
