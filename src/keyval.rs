@@ -3,15 +3,24 @@
 //! It is uWSGI's own (`uwsgi_kvlist_parse`, core/utils.c), made strict where uWSGI
 //! silently drops what it does not understand.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 /// One item of the list, its escapes resolved.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Item {
     /// What stands before the first `=`, without blanks around it.
     pub key: Vec<u8>,
     /// What stands after the first `=`, as it is; `None` for a bare key.
     pub value: Option<Vec<u8>>,
+}
+
+/// It may hold a password, in its value or, ill-written, in its key.
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Item(..)")
+    }
 }
 
 /// Splits `text` into its items, in their order. Empty items are left out, as uWSGI does.

@@ -28,10 +28,10 @@ pub enum Reason {
     )]
     Unknown,
     #[error(
-        "unknown key; not shown, as it may be a piece of the password before it: a comma within \
-         a value is written \\,"
+        "unknown key; not shown, as it may be the password, or a piece of it: write key=value, and \
+         a comma within a value as \\,"
     )]
-    UnknownAfterPassword,
+    UnknownAndHidden,
     #[error("is required and not given")]
     Missing,
     #[error("is required: write password=... or password_file=/path/to/file")]

@@ -151,15 +151,16 @@ impl Given {
         let mut may_be_a_piece = false;
         for (index, Item { key, value }) in items.into_iter().enumerate() {
             let is_password = matches!(key.as_slice(), b"password" | b"pass");
+            let is_shown = value.is_some() && is_wordlike(&key);
             let taken = given.take(&key, value);
             let is_unknown = taken.as_ref().is_err_and(Mistake::is_unknown_key);
             match taken {
                 Ok(()) => {}
-                // A comma in a password, not escaped, makes keys of the rest of it.
-                Err(_) if is_unknown && may_be_a_piece => mistakes.push(Mistake::new(
-                    &format!("item {}", index + 1),
-                    Reason::UnknownAfterPassword,
-                )),
+                // A comma in a password, not escaped, makes keys of the rest of it; and
+                // `password:...` is one key.
+                Err(_) if is_unknown && (may_be_a_piece || !is_shown) => mistakes.push(
+                    Mistake::new(&format!("item {}", index + 1), Reason::UnknownAndHidden),
+                ),
                 Err(mistake) => mistakes.push(mistake),
             }
             // An unknown key may be `password`, misspelt.
@@ -234,6 +235,12 @@ impl Given {
             },
         })
     }
+}
+
+/// Whether a key looks like one, and not like something else that was written in its place.
+fn is_wordlike(key: &[u8]) -> bool {
+    let is_of_a_word = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
+    key.len() <= 32 && key.iter().all(is_of_a_word)
 }
 
 /// Whether a flag's value turns it off.

@@ -183,7 +183,23 @@ fn a_bare_key_that_is_no_flag_is_a_mistake() {
 #[test]
 fn an_unknown_key_is_named() {
     assert_mistake("pasword_file=/x", "pasword_file", "unknown key");
-    assert_mistake("verify", "verify", "unknown key");
+    assert_mistake("ssl-verify=0", "ssl-verify", "unknown key");
+}
+
+#[test]
+fn what_may_be_a_password_in_the_place_of_a_key_is_not_shown() {
+    for item in [
+        "password:s3cret",
+        "password s3cret",
+        "passs3cret",
+        "s3cret",
+        "s3cret=",
+        "password: s3cret==",
+    ] {
+        let lines = mistakes(&format!("username=FOO,{item},ip=4.4.4.4,active_ip=1.1.1.1"));
+        assert!(!lines.contains("s3cret"), "{lines}");
+        assert!(lines.contains("item 2: unknown key"), "{lines}");
+    }
 }
 
 #[test]
