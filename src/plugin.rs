@@ -135,10 +135,18 @@ unsafe extern "C" fn master_cycle() {
 
 /// Called when uWSGI ends or reloads, on the main thread, before it announces its death for the
 /// last time (it did so once when it was told to end, in vain if it was suspended).
+///
+/// And in children that end before they become another program, since it is an `atexit` handler
+/// (core/master.c): the legions, which they share with the master, are none of theirs.
 unsafe extern "C" fn master_cleanup() {
     guard("master_cleanup", || {
+        let legions = LEGIONS.get().into_iter().flatten();
+        let ours: Vec<&Legion> = legions.filter(|legion| legion.is_run_here()).collect();
+        if ours.is_empty() {
+            return;
+        }
         uwsgi::stop_announcing();
-        for legion in LEGIONS.get().into_iter().flatten() {
+        for legion in ours {
             legion.end_suspension();
         }
     });

@@ -204,6 +204,13 @@ impl Legion {
         }
     }
 
+    /// Whether it is this process that runs the node, and not one that was forked from it
+    /// (core/legion.c, `uwsgi_start_legions`).
+    pub fn is_run_here(&self) -> bool {
+        // SAFETY: set when the legion is started, and never changed; the other cannot fail.
+        unsafe { (*self.0.as_ptr()).pid == libc::getpid() }
+    }
+
     /// Ends a suspension, so that what is announced next is heard.
     pub fn end_suspension(&self) {
         // SAFETY: an aligned word in shared memory.

@@ -1,9 +1,10 @@
 //! Several legions, several hooks, old ciphers.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use testbed::robot::Robot;
+use testbed::robot::{Fault, Method, Robot, When};
 use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE};
 
 use crate::Test;
@@ -21,9 +22,31 @@ pub const TESTS: &[Test] = &[
     ("hooks_join", join),
     ("hooks_unlord", unlord),
     ("hooks_death", death),
+    ("hooks_are_left_alone_by_children_that_end", children),
     ("cipher_bf_cbc_works", blowfish),
     ("cipher_legacy_provider_is_not_left_loaded", no_legacy),
 ];
+
+/// uWSGI starts daemons with a shell that it is given. A child that cannot, ends as uWSGI itself does,
+/// `atexit` handlers and all; and the legions lie in memory that it shares with the master.
+fn children(context: &Context) {
+    let directory = tempfile::tempdir().unwrap();
+    let shell = directory.path().join("sh");
+    std::fs::write(&shell, "#!/nonexistent/interpreter\n").unwrap();
+    std::fs::set_permissions(&shell, PermissionsExt::from_mode(0o755)).unwrap();
+    let robot = robot();
+    robot.order(When::Always(Method::Post), Fault::page(404));
+    let config = lone_node(&action(&robot, ""))
+        .line(format!("binsh = {}", shell.display()))
+        .line("attach-daemon = x");
+    let node = context.start(&config);
+    wait(&node, "suspending myself", PATIENCE);
+    let so_far = node.log().count("execvp()");
+    let more = node.log().wait_for_nth("execvp()", so_far + 4, PATIENCE);
+    assert!(more.is_some(), "{}", node.log().text());
+    // It is suspended for ten minutes, whatever becomes of its children.
+    assert_eq!(node.log().count("calling hetzner-failoverip"), 1);
+}
 
 const SUBNET: &str = "2a01:4f8:fff1::";
 
