@@ -9,7 +9,7 @@ use crate::heartbeat::{self, Beat, Lost};
 use crate::robot::{Client, SetupError};
 use crate::takeover::{self, Bounds, Clock, Outcome, Report, Seconds};
 use crate::uwsgi::{self, Legion, log};
-use crate::{lordship, suspension};
+use crate::{confidential, fork, lordship, suspension};
 
 /// What every log line of a takeover begins with.
 const NAME: &str = "hetzner-failoverip";
@@ -44,6 +44,7 @@ fn take_over(legion: Legion, order: Order) -> bool {
         run(&order, &mut |line| say.say(line))
     });
     beat.end(uwsgi::uptime().saturating_sub(start));
+    warn_of_shortfall();
     let succeeded = what.log_end(ended);
     lordship::note_takeover(legion, start);
     if !succeeded {
@@ -52,9 +53,22 @@ fn take_over(legion: Legion, order: Order) -> bool {
     succeeded
 }
 
+/// What is promised of passwords could not be kept: that is to be known, and no more.
+fn warn_of_shortfall() {
+    if confidential::fell_short() | fork::fell_short() {
+        log!(
+            NAME,
+            "WARNING a worker that was started during this takeover, or a core dump, may hold the \
+             password: the kernel refused to keep memory or a connection from them"
+        );
+    }
+}
+
 /// The takeover itself, on its own thread.
 fn run(order: &Order, say: &mut dyn FnMut(String)) -> Result<Report, SetupError> {
+    // Files and certificates that are read first count, too.
     let bounds = Bounds {
+        start: Instant::now(),
         timeout: order.timeout,
         deadline: order.deadline,
     };

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use linked_list_allocator::Heap;
@@ -33,6 +33,9 @@ static ARENA_START: AtomicUsize = AtomicUsize::new(0);
 
 /// The stacks that are confidential now: start and length of each, or zeroes.
 static STACKS: [[AtomicUsize; 2]; 4] = [const { [const { AtomicUsize::new(0) }; 2] }; 4];
+
+/// Whether something could not be kept confidential.
+static FELL_SHORT: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static IS_CONFIDENTIAL: Cell<bool> = const { Cell::new(false) };
@@ -60,6 +63,11 @@ pub fn run<T>(work: impl FnOnce() -> T) -> T {
     at_a_distance(work)
 }
 
+/// Whether something could not be kept from forked processes and core dumps; it is said once.
+pub fn fell_short() -> bool {
+    FELL_SHORT.swap(false, Ordering::Relaxed)
+}
+
 /// While it lives, this thread is confidential. It ends with a panic, too.
 struct ConfidentialStack {
     stack: Stack,
@@ -73,10 +81,12 @@ impl ConfidentialStack {
             free.is_ok()
         });
         // Without a slot nobody could undo it in a child: see `keep_stacks`.
-        if let Some([_, length]) = slot {
+        let is_kept = slot.is_some_and(|[_, length]| {
             length.store(stack.length, Ordering::Relaxed);
-            stack.advise(libc::MADV_WIPEONFORK);
-            stack.advise(libc::MADV_DONTDUMP);
+            stack.length > 0 && keep(stack.start, stack.length)
+        });
+        if !is_kept {
+            FELL_SHORT.store(true, Ordering::Relaxed);
         }
         IS_CONFIDENTIAL.set(true);
         ConfidentialStack { stack, slot }
@@ -88,7 +98,7 @@ impl Drop for ConfidentialStack {
         IS_CONFIDENTIAL.set(false);
         // Its pages are given back, and come again empty. The stack itself is kept by the C
         // library for another thread, which has no secrets.
-        self.stack.advise(libc::MADV_DONTNEED);
+        empty(self.stack.start, self.stack.length);
         self.stack.make_usual();
         if let Some([start, length]) = self.slot {
             length.store(0, Ordering::Relaxed);
@@ -152,17 +162,38 @@ impl Stack {
     }
 
     fn make_usual(&self) {
-        self.advise(libc::MADV_DODUMP);
-        self.advise(libc::MADV_KEEPONFORK);
+        advise(self.start, self.length, libc::MADV_DODUMP);
+        advise(self.start, self.length, libc::MADV_KEEPONFORK);
     }
+}
 
-    fn advise(&self, advice: i32) {
-        if self.length > 0 {
-            // SAFETY: pages of this thread's stack below all frames in use. An old kernel
-            // that does not know the advice refuses it.
-            unsafe { libc::madvise(self.start as *mut c_void, self.length, advice) };
-        }
+/// Keeps memory from forked processes and core dumps, if the kernel can.
+fn keep(start: usize, length: usize) -> bool {
+    let is_kept = [libc::MADV_WIPEONFORK, libc::MADV_DONTDUMP];
+    is_kept.map(|advice| advise(start, length, advice)) == [true; 2]
+}
+
+/// Gives the content of memory back to the kernel; what is read there next is zero.
+fn empty(start: usize, length: usize) {
+    if length == 0 || advise(start, length, libc::MADV_DONTNEED) {
+        return;
     }
+    // It is locked, as all is with uWSGI's `never-swap`. It will be locked again as it is used.
+    // SAFETY: it changes where pages may be, and not what is in them.
+    unsafe {
+        libc::munlock(start as *const c_void, length);
+        if !advise(start, length, libc::MADV_DONTNEED) {
+            FELL_SHORT.store(true, Ordering::Relaxed);
+        }
+        libc::mlock2(start as *const c_void, length, libc::MLOCK_ONFAULT);
+    }
+}
+
+/// Tells the kernel about memory of ours: the arena, or pages of a stack below all frames in
+/// use. A kernel that does not know the advice refuses it.
+fn advise(start: usize, length: usize, advice: i32) -> bool {
+    // SAFETY: none of the advice that is given here harms what is in use.
+    length > 0 && unsafe { libc::madvise(start as *mut c_void, length, advice) } == 0
 }
 
 impl Confidential {
@@ -208,10 +239,14 @@ impl Arena {
         if let Arena::Unmade = self {
             *self = Arena::make();
         }
-        match self {
+        let memory = match self {
             Arena::Made(heap) => heap.allocate_first_fit(layout).ok(),
             Arena::Unmade | Arena::Refused => None,
+        };
+        if memory.is_none() {
+            FELL_SHORT.store(true, Ordering::Relaxed);
         }
+        memory
     }
 
     fn make() -> Arena {
@@ -228,8 +263,11 @@ impl Arena {
             if memory == libc::MAP_FAILED {
                 return Arena::Refused;
             }
-            libc::madvise(memory, ARENA, libc::MADV_WIPEONFORK);
-            libc::madvise(memory, ARENA, libc::MADV_DONTDUMP);
+            if !keep(memory as usize, ARENA) {
+                FELL_SHORT.store(true, Ordering::Relaxed);
+            }
+            // With `never-swap` all of it is there already.
+            empty(memory as usize, ARENA);
             ARENA_START.store(memory as usize, Ordering::Release);
             Arena::Made(Heap::new(memory.cast(), ARENA))
         }

@@ -4,59 +4,161 @@
 //! respawned during a takeover gets a copy of all that the master has open, and
 //! close-on-exec does not help, since nothing is executed.
 
-use std::os::fd::RawFd;
+use std::cell::UnsafeCell;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsRawFd;
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::confidential;
 
 const FREE: i32 = -1;
 
 /// The file descriptors to close in a child. A process has two takeovers at the most, one on
-/// the legion thread and one on the main thread, each with two connections if there is a proxy.
+/// the legion thread and one on the main thread, each with two connections if there is a proxy,
+/// or with a password file.
 static OPEN: [AtomicI32; 8] = [const { AtomicI32::new(FREE) }; 8];
 
-/// While it lives, this file descriptor is closed in every child that is forked.
-#[derive(Debug)]
-pub struct Uninherited(Option<&'static AtomicI32>);
+/// Whether something could not be kept from children.
+static FELL_SHORT: AtomicBool = AtomicBool::new(false);
 
-impl Uninherited {
-    pub fn new(fd: RawFd) -> Uninherited {
+/// Held while a descriptor is opened or closed, and by whoever forks: so a child finds all that
+/// it has in `OPEN`, and nothing there that it has not.
+static FORKING: ForkLock = ForkLock(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+
+/// Not a `Mutex`, which cannot be locked in one function and unlocked in another.
+struct ForkLock(UnsafeCell<libc::pthread_mutex_t>);
+
+// SAFETY: a mutex is made to be shared.
+unsafe impl Sync for ForkLock {}
+
+impl ForkLock {
+    fn lock(&self) {
+        // SAFETY: an initialised mutex that stays where it is.
+        unsafe { libc::pthread_mutex_lock(self.0.get()) };
+    }
+
+    /// On the thread that has locked it.
+    fn unlock(&self) {
+        // SAFETY: as above.
+        unsafe { libc::pthread_mutex_unlock(self.0.get()) };
+    }
+}
+
+/// Runs `work` while no process can be forked. It must not block.
+fn without_forks<T>(work: impl FnOnce() -> T) -> T {
+    struct Unlock;
+    impl Drop for Unlock {
+        fn drop(&mut self) {
+            FORKING.unlock();
+        }
+    }
+    FORKING.lock();
+    let _unlock = Unlock;
+    work()
+}
+
+/// A file or a socket that is closed in every child that is forked while it lives.
+#[derive(Debug)]
+pub struct Uninherited<T: AsRawFd> {
+    open: ManuallyDrop<T>,
+    slot: Option<&'static AtomicI32>,
+}
+
+impl<T: AsRawFd> Uninherited<T> {
+    /// Opens what no child is to have, not even one that is forked just now. `open` must not block.
+    pub fn open(open: impl FnOnce() -> io::Result<T>) -> io::Result<Uninherited<T>> {
         watch();
+        without_forks(|| open().map(Uninherited::register))
+    }
+
+    /// The same for what has been opened just now, since that may block: a child that was forked
+    /// since then has it.
+    pub fn new(open: T) -> Uninherited<T> {
+        watch();
+        without_forks(|| Uninherited::register(open))
+    }
+
+    fn register(open: T) -> Uninherited<T> {
+        let fd = open.as_raw_fd();
         let slot = OPEN.iter().find(|slot| {
             slot.compare_exchange(FREE, fd, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         });
-        Uninherited(slot)
+        if slot.is_none() {
+            FELL_SHORT.store(true, Ordering::Relaxed);
+        }
+        Uninherited {
+            open: ManuallyDrop::new(open),
+            slot,
+        }
+    }
+}
+
+impl<T: AsRawFd> Deref for Uninherited<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.open
+    }
+}
+
+impl<T: AsRawFd> DerefMut for Uninherited<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.open
+    }
+}
+
+impl<T: AsRawFd> Drop for Uninherited<T> {
+    fn drop(&mut self) {
+        without_forks(|| {
+            if let Some(slot) = self.slot {
+                slot.store(FREE, Ordering::Relaxed);
+            }
+            // SAFETY: it is dropped here alone, and nobody uses it any more.
+            unsafe { ManuallyDrop::drop(&mut self.open) };
+        });
     }
 }
 
 /// Has forked processes be rid of what they must not have, from now on.
 pub fn watch() {
-    static HANDLER: Once = Once::new();
-    HANDLER.call_once(|| {
-        // SAFETY: the handler stays valid, as the plugin is never unloaded, and does
+    static HANDLERS: Once = Once::new();
+    HANDLERS.call_once(|| {
+        // SAFETY: the handlers stay valid, as the plugin is never unloaded, and the child's does
         // nothing but what is allowed after a fork.
-        unsafe { libc::pthread_atfork(None, None, Some(close_all)) };
+        let result =
+            unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
+        if result != 0 {
+            FELL_SHORT.store(true, Ordering::Relaxed);
+        }
     });
 }
 
-impl Drop for Uninherited {
-    fn drop(&mut self) {
-        if let Some(slot) = self.0 {
-            slot.store(FREE, Ordering::Relaxed);
-        }
-    }
+/// Whether something could not be kept from children; it is said once.
+pub fn fell_short() -> bool {
+    FELL_SHORT.swap(false, Ordering::Relaxed)
 }
 
-/// Runs in the child, on the only thread it has.
-unsafe extern "C" fn close_all() {
+unsafe extern "C" fn before_fork() {
+    FORKING.lock();
+}
+
+unsafe extern "C" fn after_fork() {
+    FORKING.unlock();
+}
+
+/// Runs in the child, on the only thread it has, which is the one that forked.
+unsafe extern "C" fn in_child() {
+    FORKING.unlock();
     confidential::keep_stacks();
     for slot in &OPEN {
         let fd = slot.swap(FREE, Ordering::Relaxed);
         if fd != FREE {
-            // SAFETY: the child's own copy of a connection that only the takeover's thread
-            // uses, which the child does not have.
+            // SAFETY: the child's own copy of what only the takeover's thread uses, which the
+            // child does not have.
             unsafe { libc::close(fd) };
         }
     }
@@ -66,13 +168,12 @@ unsafe extern "C" fn close_all() {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     #[test]
     fn a_child_does_not_have_it() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let _uninherited = Uninherited::new(ours.as_raw_fd());
+        let ours = Uninherited::new(ours);
         // SAFETY: the child does nothing but wait for its end.
         let child = unsafe { libc::fork() };
         if child == 0 {

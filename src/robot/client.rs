@@ -11,7 +11,7 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use ureq::http::{HeaderValue, Method, Request};
 
 use super::answer::{Answer, Reader};
-use super::connection::{Sent, connector};
+use super::connection::{Exchange, connector};
 use super::failure::Failure;
 use super::proxy::{self, ProxyError};
 use super::resolver::PatientResolver;
@@ -54,7 +54,7 @@ pub struct Client {
     form: String,
     failover_ip: IpAddr,
     ours: IpAddr,
-    sent: Sent,
+    exchange: Exchange,
     requests: u32,
 }
 
@@ -72,7 +72,7 @@ impl Client {
     /// # Errors
     /// The password file or the certificate bundle cannot be used (any more).
     pub fn new(order: &Order) -> Result<Client, SetupError> {
-        let sent = Sent::default();
+        let exchange = Exchange::default();
         let uri = order.url.as_uri().clone();
         let proxy = proxy::for_url(&order.url)?;
         let host = match &proxy {
@@ -94,14 +94,18 @@ impl Client {
             .user_agent(concat!("uwsgi-hetzner/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Client {
-            agent: Agent::with_parts(config, connector(&uri, &sent), PatientResolver::default()),
+            agent: Agent::with_parts(
+                config,
+                connector(&uri, &exchange),
+                PatientResolver::default(),
+            ),
             uri,
             host,
             credentials: Credentials::new(&order.username, order.password()?)?,
             form: serde_urlencoded::to_string([("active_server_ip", order.active_ip.to_string())])?,
             failover_ip: order.failover_ip,
             ours: order.active_ip,
-            sent,
+            exchange,
             requests: 0,
         })
     }
@@ -113,9 +117,9 @@ impl Client {
         within: Duration,
         read: impl FnOnce(&Reader, &Answer) -> T,
     ) -> Result<T, Failure> {
-        self.sent.reset();
+        self.exchange.begin(within);
         let exchanged = self.exchange(method, within);
-        let sent = self.sent.is_set();
+        let sent = self.exchange.is_sent();
         self.requests += u32::from(sent);
         let (status, location, body) =
             exchanged.map_err(|error| Failure::new(&error, sent, &self.host))?;

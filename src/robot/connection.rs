@@ -1,11 +1,11 @@
 //! Connections to the webservice: opened without wasting time on addresses that do not answer,
-//! kept from forked processes, and watched for the first byte of a request.
+//! kept from forked processes, watched for the first byte of a request, and never waited for
+//! longer than the request may take.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
@@ -22,37 +22,105 @@ use crate::fork::Uninherited;
 /// else may, and it gets what time is left when nobody did.
 const FIRST_TRY: Duration = Duration::from_secs(1);
 
-/// Notes when the first byte of a request is handed to a connection that stands, TLS
-/// included. Before that, the webservice knows of nothing.
-#[derive(Debug, Clone, Default)]
-pub struct Sent(Arc<AtomicBool>);
+/// One request at a time, as the client and its connections share it: until when it may take, and
+/// whether any of it may have gone out.
+#[derive(Debug, Clone)]
+pub struct Exchange(Arc<Mutex<State>>);
 
-impl Sent {
-    /// A new request begins.
-    pub fn reset(&self) {
-        self.0.store(false, Relaxed);
+#[derive(Debug)]
+struct State {
+    /// When the request is given up.
+    end: Instant,
+    /// When the connection that is being made for it is given up; `None` once it stands.
+    end_of_opening: Option<Instant>,
+    sent: bool,
+}
+
+impl Default for Exchange {
+    fn default() -> Exchange {
+        Exchange(Arc::new(Mutex::new(State {
+            end: Instant::now(),
+            end_of_opening: None,
+            sent: false,
+        })))
+    }
+}
+
+impl Exchange {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether any of the request may have gone out.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Relaxed)
+    /// A new request begins, which may take this long.
+    pub fn begin(&self, within: Duration) {
+        *self.state() = State {
+            end: Instant::now() + within,
+            end_of_opening: None,
+            sent: false,
+        };
+    }
+
+    /// Whether any of the request may have gone out: its first byte was handed to a connection that
+    /// stands, TLS included. Before that, the webservice knows of nothing.
+    pub fn is_sent(&self) -> bool {
+        self.state().sent
+    }
+
+    /// A connection is being made; returns when it is given up. The time for it began with the
+    /// look-up of a proxy's name, if there is one.
+    fn begin_opening(&self, details: &ConnectionDetails) -> Instant {
+        let mut state = self.state();
+        let end = match details.now {
+            time::Instant::Exact(begun) => begun.checked_add(*details.timeout.after),
+            time::Instant::AlreadyHappened | time::Instant::NotHappening => None,
+        };
+        let end = end.map_or(state.end, |end| end.min(state.end));
+        state.end_of_opening = Some(end);
+        end
+    }
+
+    /// How long the next operation on a socket may take. The client's own timeouts bound each
+    /// read from a proxy anew, so that they know no end if it sends a byte now and then.
+    fn time_for(&self, timeout: NextTimeout) -> Result<(Duration, Timeout), Error> {
+        let State {
+            end,
+            end_of_opening,
+            ..
+        } = *self.state();
+        let left = |end: Instant| end.saturating_duration_since(Instant::now());
+        let (after, reason) = match timeout.after {
+            time::Duration::Exact(after) if after < left(end) => (after, timeout.reason),
+            time::Duration::Exact(_) | time::Duration::NotHappening => (left(end), Timeout::Global),
+        };
+        let (after, reason) = match end_of_opening.map(left) {
+            Some(opening) if opening < after => (opening, Timeout::Connect),
+            Some(_) | None => (after, reason),
+        };
+        match after {
+            Duration::ZERO => Err(Error::Timeout(reason)),
+            after => Ok((after, reason)),
+        }
     }
 }
 
 /// Opens connections for requests to `target`: through a proxy if the environment has one,
 /// with TLS if the url is https.
-pub fn connector(target: &Uri, sent: &Sent) -> impl Connector {
+pub fn connector(target: &Uri, exchange: &Exchange) -> impl Connector {
     ().chain(ConnectProxyConnector::default())
-        .chain(Tcp)
+        .chain(Tcp {
+            exchange: exchange.clone(),
+        })
         .chain(RustlsConnector::default())
         .chain(Watch {
             target: target.clone(),
-            sent: sent.clone(),
+            exchange: exchange.clone(),
         })
 }
 
 #[derive(Debug)]
-struct Tcp;
+struct Tcp {
+    exchange: Exchange,
+}
 
 impl<In: Transport> Connector<In> for Tcp {
     type Out = Either<In, TcpConnection>;
@@ -65,11 +133,12 @@ impl<In: Transport> Connector<In> for Tcp {
         if let Some(tunnel) = chained {
             return Ok(Some(Either::A(tunnel)));
         }
-        let (uninherited, stream) = connect_any(&details.addrs, *details.timeout.after)?;
-        stream.set_nodelay(true)?;
+        let end = self.exchange.begin_opening(details);
+        let socket = connect_any(&details.addrs, end)?;
+        socket.set_tcp_nodelay(true)?;
         Ok(Some(Either::B(TcpConnection {
-            _uninherited: uninherited,
-            stream,
+            socket,
+            exchange: self.exchange.clone(),
             buffers: LazyBuffers::new(
                 details.config.input_buffer_size(),
                 details.config.output_buffer_size(),
@@ -78,19 +147,15 @@ impl<In: Transport> Connector<In> for Tcp {
     }
 }
 
-/// Connects to the first address that answers, within the time given for all of them.
-fn connect_any(
-    addresses: &[SocketAddr],
-    within: Duration,
-) -> Result<(Uninherited, TcpStream), Error> {
-    let give_up = Instant::now() + within;
+/// Connects to the first address that answers before the time given for all of them is over.
+fn connect_any(addresses: &[SocketAddr], give_up: Instant) -> Result<Uninherited<Socket>, Error> {
     let first_tries = match addresses {
         [_] => [].iter(),
         several => several.iter(),
     };
     let attempts = first_tries
         .map(|address| (address, FIRST_TRY))
-        .chain(addresses.iter().map(|address| (address, within)));
+        .chain(addresses.iter().map(|address| (address, Duration::MAX)));
     let mut last = io::Error::from(io::ErrorKind::TimedOut);
     for (address, patience) in attempts {
         let left = give_up.saturating_duration_since(Instant::now());
@@ -106,11 +171,11 @@ fn connect_any(
 }
 
 /// A process that is forked while this waits does not get the connection either.
-fn connect(address: SocketAddr, within: Duration) -> io::Result<(Uninherited, TcpStream)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    let uninherited = Uninherited::new(socket.as_raw_fd());
+fn connect(address: SocketAddr, within: Duration) -> io::Result<Uninherited<Socket>> {
+    let socket =
+        Uninherited::open(|| Socket::new(Domain::for_address(address), Type::STREAM, None))?;
     socket.connect_timeout(&address.into(), within)?;
-    Ok((uninherited, socket.into()))
+    Ok(socket)
 }
 
 /// A time that has run out is told apart from other errors, which stay as they are.
@@ -123,16 +188,15 @@ fn named(error: io::Error, timeout: Timeout) -> Error {
 
 #[derive(Debug)]
 struct TcpConnection {
-    // Dropped first: a number that is no longer ours must not be closed in a child.
-    _uninherited: Uninherited,
-    stream: TcpStream,
+    socket: Uninherited<Socket>,
+    exchange: Exchange,
     buffers: LazyBuffers,
 }
 
 impl TcpConnection {
     fn read(&mut self) -> io::Result<usize> {
         loop {
-            match self.stream.read(self.buffers.input_append_buf()) {
+            match self.socket.read(self.buffers.input_append_buf()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
@@ -141,12 +205,12 @@ impl TcpConnection {
 
     /// Whether nothing is to be read and nobody has hung up.
     fn is_silent(&mut self) -> io::Result<bool> {
-        self.stream.set_nonblocking(true)?;
-        let silent = match self.stream.peek(&mut [0]) {
+        self.socket.set_nonblocking(true)?;
+        let silent = match self.socket.peek(&mut [MaybeUninit::uninit()]) {
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
             Ok(_) => false,
         };
-        self.stream.set_nonblocking(false)?;
+        self.socket.set_nonblocking(false)?;
         Ok(silent)
     }
 }
@@ -157,16 +221,24 @@ impl Transport for TcpConnection {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.stream.set_write_timeout(span(timeout)?)?;
-        let output = &self.buffers.output()[..amount];
-        self.stream
-            .write_all(output)
-            .map_err(|error| named(error, timeout.reason))
+        let mut output = &self.buffers.output()[..amount];
+        while !output.is_empty() {
+            let (after, reason) = self.exchange.time_for(timeout)?;
+            self.socket.set_write_timeout(Some(after))?;
+            match self.socket.write(output) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => output = &output[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(named(error, reason)),
+            }
+        }
+        Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.stream.set_read_timeout(span(timeout)?)?;
-        let amount = self.read().map_err(|error| named(error, timeout.reason))?;
+        let (after, reason) = self.exchange.time_for(timeout)?;
+        self.socket.set_read_timeout(Some(after))?;
+        let amount = self.read().map_err(|error| named(error, reason))?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
@@ -176,27 +248,18 @@ impl Transport for TcpConnection {
     }
 }
 
-/// The time for one operation on a socket; `None` is without end.
-fn span(timeout: NextTimeout) -> Result<Option<Duration>, Error> {
-    match timeout.after {
-        time::Duration::NotHappening => Ok(None),
-        time::Duration::Exact(Duration::ZERO) => Err(Error::Timeout(timeout.reason)),
-        time::Duration::Exact(after) => Ok(Some(after)),
-    }
-}
-
 /// Ends the chain of connectors.
 #[derive(Debug)]
 struct Watch {
     target: Uri,
-    sent: Sent,
+    exchange: Exchange,
 }
 
 #[derive(Debug)]
 struct Watched<T> {
     transport: T,
     /// `None` on the way to a proxy: what goes there is no request yet.
-    sent: Option<Sent>,
+    exchange: Option<Exchange>,
 }
 
 impl<T: Transport> Connector<T> for Watch {
@@ -208,9 +271,12 @@ impl<T: Transport> Connector<T> for Watch {
         chained: Option<T>,
     ) -> Result<Option<Watched<T>>, Error> {
         let is_target = *details.uri == self.target;
+        if is_target {
+            self.exchange.state().end_of_opening = None;
+        }
         Ok(chained.map(|transport| Watched {
             transport,
-            sent: is_target.then(|| self.sent.clone()),
+            exchange: is_target.then(|| self.exchange.clone()),
         }))
     }
 }
@@ -221,8 +287,8 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if let Some(sent) = &self.sent {
-            sent.0.store(true, Relaxed);
+        if let Some(exchange) = &self.exchange {
+            exchange.state().sent = true;
         }
         self.transport.transmit_output(amount, timeout)
     }

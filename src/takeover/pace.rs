@@ -18,6 +18,8 @@ const LEAST: Duration = Duration::from_millis(100);
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
+    /// When the takeover began.
+    pub start: Instant,
     /// One request.
     pub timeout: Duration,
     /// The whole takeover.
@@ -33,7 +35,6 @@ pub trait Clock {
 pub struct Pace<'a> {
     clock: &'a mut dyn Clock,
     bounds: Bounds,
-    start: Instant,
     /// When the current attempt to connect began.
     attempt: Instant,
     next_connection: Duration,
@@ -42,12 +43,10 @@ pub struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     pub fn new(bounds: Bounds, clock: &'a mut dyn Clock) -> Pace<'a> {
-        let start = clock.now();
         Pace {
             clock,
             bounds,
-            start,
-            attempt: start,
+            attempt: bounds.start,
             next_connection: AT_FIRST,
             next_question: SOON,
         }
@@ -58,7 +57,9 @@ impl<'a> Pace<'a> {
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.clock.now().saturating_duration_since(self.start)
+        self.clock
+            .now()
+            .saturating_duration_since(self.bounds.start)
     }
 
     fn left(&self) -> Duration {

@@ -106,6 +106,7 @@ fn run_with(
         time,
     };
     let bounds = Bounds {
+        start: clock.now(),
         timeout: Duration::from_secs(bounds.0),
         deadline: Duration::from_secs(bounds.1),
     };

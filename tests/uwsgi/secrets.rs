@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("secrets_are_in_no_memory_after_a_takeover", after_success),
     ("secrets_are_in_no_memory_after_a_failure", after_failure),
     ("secrets_are_not_inherited_during_a_takeover", during),
+    ("secrets_are_wiped_where_memory_is_locked", never_swap),
     (
         "secrets_file_must_be_readable_without_privileges",
         unprivileged,
@@ -32,6 +33,10 @@ struct Instance {
 }
 
 fn instance(context: &Context, prepare: impl FnOnce(&Robot)) -> Instance {
+    instance_with(context, "", prepare)
+}
+
+fn instance_with(context: &Context, more: &str, prepare: impl FnOnce(&Robot)) -> Instance {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("password");
     std::fs::write(&path, format!("{PASSWORD}\n")).unwrap();
@@ -40,7 +45,7 @@ fn instance(context: &Context, prepare: impl FnOnce(&Robot)) -> Instance {
     prepare(&robot);
     let action = action(&robot, "timeout=600")
         .replace("password=BAR", &format!("password_file={}", path.display()));
-    let mut config = lone_node(&action);
+    let mut config = lone_node(&action).line(more);
     if !context.is_our_own() {
         config = config.line("plugin = http");
     }
@@ -63,17 +68,19 @@ impl Instance {
             process::occurrences(pid, needle.as_bytes()).expect("the memory can be read")
         };
         let family = process::family(self.node.pid());
-        let found = family
-            .into_iter()
-            .map(|pid| (pid, count(pid, PASSWORD) + count(pid, ENCODED)));
+        // Master, two workers, a mule, a spooler, a router.
+        assert!(family.len() >= 6, "{family:?}\n{}", self.node.log().text());
+        let found = family.into_iter().map(|pid| {
+            // What all have, or the search would find nothing whatever there is.
+            assert!(count(pid, "hetzner-failoverip:username=FOO") > 0, "{pid}");
+            (pid, count(pid, PASSWORD) + count(pid, ENCODED))
+        });
         found.collect()
     }
 
     #[track_caller]
     fn is_clean(&self) {
         let found = self.found();
-        // Master, two workers, a mule, a spooler, a router.
-        assert!(found.len() >= 6, "{found:?}\n{}", self.node.log().text());
         assert!(found.iter().all(|(_, count)| *count == 0), "{found:?}");
     }
 }
@@ -118,12 +125,38 @@ fn during(context: &Context) {
     let (master, others): (Vec<_>, Vec<_>) = found
         .into_iter()
         .partition(|(pid, _)| *pid == instance.node.pid());
-    // Or the search finds nothing whatever there is.
     assert!(master[0].1 > 0, "{master:?}");
     assert!(others.iter().all(|(_, count)| *count == 0), "{others:?}");
+    // The arena and the stack: in no core dump, and empty in a child. Nothing else is so large.
+    let flags = process::flags_of_mappings(instance.node.pid(), 1 << 20).unwrap();
+    let is_kept = |flags: &&Vec<String>| {
+        ["dd", "wf"]
+            .iter()
+            .all(|flag| flags.contains(&flag.to_string()))
+    };
+    assert_eq!(flags.iter().filter(is_kept).count(), 2, "{flags:?}");
     instance.robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
     wait(&instance.node, "i am now the Lord", PATIENCE);
     instance.is_clean();
+}
+
+/// With uWSGI's `never-swap` all memory is locked, so that the kernel takes none of it back.
+fn never_swap(context: &Context) {
+    let instance = instance_with(context, "never-swap = true", |_| {});
+    wait(&instance.node, "i am now the Lord", PATIENCE);
+    instance.is_clean();
+    let log = instance.node.log();
+    assert!(!log.contains("may hold the password"), "{}", log.text());
+    assert!(!log.contains("mlockall()"), "memory cannot be locked here");
+    // Locked, and yet no more of it than is used: the arena alone has 16 MiB.
+    let other = context.start(&lone_node("log:x").line("never-swap = true"));
+    wait(&other, "i am now the Lord", PATIENCE);
+    let [with, without] = [&instance.node, &other]
+        .map(|node| process::memory_kib(node.pid(), "VmRSS:").expect("it runs"));
+    assert!(
+        with < without + 8 * 1024,
+        "{with} KiB, without a takeover {without} KiB"
+    );
 }
 
 /// With `uid`, what root can read is not enough.

@@ -4,9 +4,28 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// The most of a request's head that is read.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// For how long it drips at most.
+const DRIPS: usize = 3000;
+/// How long it waits between two bytes.
+const DRIP: Duration = Duration::from_millis(200);
+
+/// What a proxy does when it is asked for a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// It makes one.
+    Tunnels,
+    /// Its answer comes byte by byte, and has no end.
+    Drips,
+    /// It says nothing, and does not hang up.
+    Silent,
+}
 
 #[derive(Default)]
 struct Seen {
@@ -20,6 +39,7 @@ struct Seen {
 /// take new connections.
 pub struct Proxy {
     address: SocketAddr,
+    scheme: &'static str,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -29,9 +49,18 @@ impl Proxy {
     /// # Errors
     /// There is none.
     pub fn start() -> io::Result<Proxy> {
+        Proxy::start_with(Manner::Tunnels, None)
+    }
+
+    /// The same, with manners, and perhaps with TLS of its own.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub fn start_with(manner: Manner, tls: Option<Arc<ServerConfig>>) -> io::Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let proxy = Proxy {
             address: listener.local_addr()?,
+            scheme: if tls.is_some() { "https" } else { "http" },
             seen: Arc::default(),
         };
         let seen = Arc::downgrade(&proxy.seen);
@@ -41,8 +70,12 @@ impl Proxy {
                     return;
                 };
                 look(&seen).connections += 1;
+                let tls = tls.clone();
                 // An error says that one of the two has gone.
-                thread::spawn(move || tunnel(client, &seen));
+                thread::spawn(move || match tls {
+                    Some(tls) => behind_tls(client, tls, manner, &seen),
+                    None => serve(client, manner, &seen),
+                });
             }
         });
         Ok(proxy)
@@ -50,7 +83,7 @@ impl Proxy {
 
     /// `http://127.0.0.1:3128`
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// How many connections were made to it.
@@ -80,7 +113,47 @@ fn look(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn tunnel(mut client: TcpStream, seen: &Mutex<Seen>) -> io::Result<()> {
+/// Without its TLS it is a proxy like any other.
+fn behind_tls(
+    client: TcpStream,
+    tls: Arc<ServerConfig>,
+    manner: Manner,
+    seen: &Mutex<Seen>,
+) -> io::Result<()> {
+    let between = TcpListener::bind("127.0.0.1:0")?;
+    let mut outside = TcpStream::connect(between.local_addr()?)?;
+    let (inside, _) = between.accept()?;
+    let session = ServerConnection::new(tls).map_err(io::Error::other)?;
+    let mut client = StreamOwned::new(session, client);
+    // One thread for both ways, since a session cannot be shared by two: so it looks at both in turn.
+    let glance = Some(Duration::from_millis(5));
+    client.sock.set_read_timeout(glance)?;
+    outside.set_read_timeout(glance)?;
+    thread::scope(|scope| {
+        scope.spawn(|| serve(inside, manner, seen));
+        while pass_on(&mut client, &mut outside)? && pass_on(&mut outside, &mut client)? {}
+        outside.shutdown(Shutdown::Both)
+    })
+}
+
+/// Passes on what has come in; `false` if no more will.
+fn pass_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<bool> {
+    let mut chunk = [0; 4096];
+    match from.read(&mut chunk) {
+        Ok(0) => Ok(false),
+        Ok(read) => {
+            to.write_all(&chunk[..read])?;
+            to.flush()?;
+            Ok(true)
+        }
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(true),
+            _ => Ok(false),
+        },
+    }
+}
+
+fn serve(mut client: TcpStream, manner: Manner, seen: &Mutex<Seen>) -> io::Result<()> {
     let head = read_head(&mut client)?;
     look(seen).bytes.extend_from_slice(&head);
     let text = String::from_utf8_lossy(&head);
@@ -90,6 +163,12 @@ fn tunnel(mut client: TcpStream, seen: &Mutex<Seen>) -> io::Result<()> {
     let ["CONNECT", target, _] = words[..] else {
         return client.write_all(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n");
     };
+    match manner {
+        Manner::Tunnels => {}
+        Manner::Drips => return drip(&mut client),
+        // Until the client hangs up.
+        Manner::Silent => return client.read(&mut [0]).map(|_| ()),
+    }
     let Ok(mut server) = TcpStream::connect(target) else {
         return client.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
     };
@@ -108,6 +187,15 @@ fn tunnel(mut client: TcpStream, seen: &Mutex<Seen>) -> io::Result<()> {
     }
     let _ = server.shutdown(Shutdown::Both);
     let _ = back.join();
+    Ok(())
+}
+
+fn drip(client: &mut TcpStream) -> io::Result<()> {
+    client.write_all(b"HTTP/1.1 200 Connection established\r\nX-Drip: ")?;
+    for _ in 0..DRIPS {
+        client.write_all(b".")?;
+        thread::sleep(DRIP);
+    }
     Ok(())
 }
 

@@ -139,6 +139,12 @@ impl Robot {
         format!("{}/failover/{ip}", self.origin())
     }
 
+    /// What it shows to its clients, for another server of this machine to show it too; `None` without
+    /// TLS.
+    pub fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.shared.tls.clone()
+    }
+
     /// The certificate of the CA (PEM), for clients that are to trust this server.
     pub fn ca_file(&self) -> &Path {
         &self.ca_file

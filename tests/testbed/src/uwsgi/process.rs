@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+/// In bytes. Where pages are larger, each is read in parts.
+const PAGE: usize = 4096;
+
 /// A process and all that descend from it.
 pub fn family(pid: u32) -> Vec<u32> {
     let mut family = vec![pid];
@@ -74,38 +77,75 @@ pub fn memory_kib(pid: u32, what: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// How often these bytes stand in the memory of a process.
+/// The flags that the kernel has for a process's mappings of at least this size, in bytes, from
+/// `/proc/PID/smaps`: `dd` is in no core dump, `wf` is empty in a child.
+///
+/// # Errors
+/// The process is gone, or somebody else's.
+pub fn flags_of_mappings(pid: u32, least: u64) -> io::Result<Vec<Vec<String>>> {
+    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps"))?;
+    let mut size = 0;
+    let mut flags = Vec::new();
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("Size:") => size = words.next().map_or(0, |kib| kib.parse().unwrap_or(0)) * 1024,
+            Some("VmFlags:") if size >= least => flags.push(words.map(String::from).collect()),
+            Some(_) | None => {}
+        }
+    }
+    Ok(flags)
+}
+
+/// How often these bytes stand in the memory of a process. What the kernel lets nobody read, such as
+/// what lies behind the end of a file that is mapped, is left out, page by page.
 ///
 /// # Errors
 /// The memory cannot be read, for want of rights or of the process.
 pub fn occurrences(pid: u32, needle: &[u8]) -> io::Result<usize> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let memory = File::open(format!("/proc/{pid}/mem"))?;
-    let mut found = 0;
-    let mut read = 0;
+    let (mut found, mut read) = (0, 0);
     for line in maps.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(range), Some(rights)) = (words.next(), words.next()) else {
+        let Some((start, end)) = readable(line)? else {
             continue;
         };
-        let Some((start, end)) = range.split_once('-') else {
-            continue;
-        };
-        let number = |hex| u64::from_str_radix(hex, 16).map_err(io::Error::other);
-        let (start, end) = (number(start)?, number(end)?);
-        if !rights.starts_with('r') || line.ends_with("[vvar]") || line.ends_with("[vsyscall]") {
-            continue;
+        // Pages that follow one another, and may have the needle across their border.
+        let mut content = Vec::new();
+        for at in (start..end).step_by(PAGE) {
+            let before = content.len();
+            content.resize(before + PAGE, 0);
+            match memory.read_exact_at(&mut content[before..], at) {
+                Ok(()) => read += 1,
+                Err(_) => {
+                    content.truncate(before);
+                    found += count(&content, needle);
+                    content.clear();
+                }
+            }
         }
-        let mut content = vec![0; (end - start) as usize];
-        if memory.read_exact_at(&mut content, start).is_ok() {
-            read += 1;
-            found += count(&content, needle);
-        }
+        found += count(&content, needle);
     }
     match read {
         0 => Err(io::Error::other("none of its memory could be read")),
         _ => Ok(found),
     }
+}
+
+/// The range of a line of `/proc/PID/maps`, if it may be read.
+fn readable(line: &str) -> io::Result<Option<(u64, u64)>> {
+    let mut words = line.split_whitespace();
+    let (Some(range), Some(rights)) = (words.next(), words.next()) else {
+        return Ok(None);
+    };
+    let Some((start, end)) = range.split_once('-') else {
+        return Ok(None);
+    };
+    if !rights.starts_with('r') || line.ends_with("[vvar]") || line.ends_with("[vsyscall]") {
+        return Ok(None);
+    }
+    let number = |hex| u64::from_str_radix(hex, 16).map_err(io::Error::other);
+    Ok(Some((number(start)?, number(end)?)))
 }
 
 fn count(mut haystack: &[u8], needle: &[u8]) -> usize {
