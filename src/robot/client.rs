@@ -15,7 +15,7 @@ use super::connection::{Exchange, connector};
 use super::failure::Failure;
 use super::proxy::{self, ProxyError};
 use super::resolver::PatientResolver;
-use super::trust::{self, BundleError};
+use super::trust::{self, TrustError};
 use super::{Robot, Route, Switch};
 use crate::config::Order;
 use crate::secret::{FileError, Secret};
@@ -35,7 +35,7 @@ pub enum SetupError {
     #[error("password_file: {0}")]
     Password(#[from] FileError),
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Trust(#[from] TrustError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     #[error("username and password cannot be sent in an HTTP header")]

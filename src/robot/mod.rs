@@ -19,6 +19,7 @@ pub use client::{Client, SetupError};
 pub use meaning::{Route, Switch};
 pub use problem::Problem;
 pub use proxy::for_url as proxy_for;
+pub use trust::check_store;
 
 /// The failover IP's resource, as a takeover needs it.
 pub trait Robot {

@@ -8,30 +8,50 @@ use thiserror::Error;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::config::{self, Trust};
-use crate::text::printable_path;
+use crate::text::{printable, printable_path};
 
-/// The bundle of `ca_file` cannot be used any more (it could at boot).
+/// What names the system's store, if the environment does.
+const STORE_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Nothing can be verified.
 #[derive(Debug, Error)]
-#[error("ca_file: {path} cannot be used: {1}", path = printable_path(.0))]
-pub struct BundleError(PathBuf, String);
+pub enum TrustError {
+    /// The bundle of `ca_file` cannot be used any more (it could at boot).
+    #[error("ca_file: {path} cannot be used: {1}", path = printable_path(.0))]
+    Bundle(PathBuf, String),
+    /// Whoever names a store wants that one to be trusted, and not whatever there is.
+    #[error("{0} in the environment names no certificate that can be used: {1}")]
+    Store(String, String),
+}
 
 /// TLS as the order wants it.
 ///
 /// # Errors
-/// The bundle of `ca_file` cannot be read.
-pub fn tls_config(trust: &Trust) -> Result<TlsConfig, BundleError> {
+/// The bundle of `ca_file`, or the store that the environment names, cannot be used.
+pub fn tls_config(trust: &Trust) -> Result<TlsConfig, TrustError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
     let builder = match trust {
         Trust::Anyone => builder.disable_verification(true),
         Trust::Bundle(path) => builder.root_certs(roots(bundle(path)?)),
-        Trust::System => builder.root_certs(system()),
+        Trust::System => builder.root_certs(system()?),
     };
     Ok(builder.build())
 }
 
-fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, BundleError> {
-    let broken = |reason: String| BundleError(path.into(), reason);
+/// Whether the store that the environment names, if it does and if it is wanted, can be used.
+///
+/// # Errors
+/// It cannot.
+pub fn check_store(trust: &Trust) -> Result<(), TrustError> {
+    match trust {
+        Trust::System if !named_by().is_empty() => system().map(|_| ()),
+        Trust::System | Trust::Bundle(_) | Trust::Anyone => Ok(()),
+    }
+}
+
+fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let broken = |reason: String| TrustError::Bundle(path.into(), reason);
     let certificates = config::read_bundle(path).map_err(|error| broken(error.to_string()))?;
     match certificates.is_empty() {
         true => Err(broken("it holds no certificate".into())),
@@ -41,8 +61,24 @@ fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, BundleError> {
 
 /// The system's store (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), or Mozilla's where
 /// the system has none.
-fn system() -> RootCerts {
-    or_builtin(rustls_native_certs::load_native_certs().certs)
+fn system() -> Result<RootCerts, TrustError> {
+    let loaded = rustls_native_certs::load_native_certs();
+    let named = named_by();
+    if loaded.certs.is_empty() && !named.is_empty() {
+        let reason = loaded.errors.first().map(ToString::to_string);
+        let reason = reason.unwrap_or_else(|| "there is none".into());
+        let reason = printable(reason.as_bytes());
+        return Err(TrustError::Store(named.join(" and "), reason));
+    }
+    Ok(or_builtin(loaded.certs))
+}
+
+/// The variables that name a store.
+fn named_by() -> Vec<&'static str> {
+    let variables = STORE_VARIABLES.into_iter();
+    let is_set =
+        |variable: &&str| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    variables.filter(is_set).collect()
 }
 
 fn or_builtin(found: Vec<CertificateDer<'static>>) -> RootCerts {

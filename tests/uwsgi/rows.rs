@@ -59,6 +59,10 @@ pub const TESTS: &[Test] = &[
         expired_certificate,
     ),
     (
+        "row_certificate_that_is_not_valid_yet_fails",
+        early_certificate,
+    ),
+    (
         "row_a_certificate_for_another_name_fails_at_once",
         other_name,
     ),
@@ -399,6 +403,10 @@ fn expired_certificate(context: &Context) {
     certificate(context, Certificate::Expired, "it has expired");
 }
 
+fn early_certificate(context: &Context) {
+    certificate(context, Certificate::NotYetValid, "it is not valid yet");
+}
+
 fn other_name(context: &Context) {
     certificate(context, Certificate::WrongName, "another host name");
 }
@@ -603,7 +611,7 @@ fn the_request(context: &Context) {
     );
     assert_eq!(request.login(), Some(("FOO".into(), "BAR".into())));
     let agent = request.header("user-agent").unwrap_or_default();
-    assert!(agent.starts_with("uwsgi-hetzner/"), "{agent}");
+    assert_eq!(agent, concat!("uwsgi-hetzner/", env!("CARGO_PKG_VERSION")));
 }
 
 fn other_ip(context: &Context) {

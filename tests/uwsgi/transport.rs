@@ -1,16 +1,18 @@
 //! Who is believed, and who is told: trust stores, redirects, dead addresses.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 
 use testbed::robot::{Fault, Method, Robot, When};
-use testbed::uwsgi::Node;
+use testbed::uwsgi::{Node, PATIENCE};
 
 use crate::Test;
+use crate::boot::errors;
 use crate::context::{Context, action, ip, lone_node, robot, robot_with, wait_any};
+use crate::driver::compile;
 
 pub const TESTS: &[Test] = &[
     ("transport_ssl_cert_file_is_honoured", own_store),
@@ -18,11 +20,16 @@ pub const TESTS: &[Test] = &[
         "transport_the_system_does_not_trust_everybody",
         system_store,
     ),
+    ("transport_a_named_store_must_be_usable", broken_store),
+    ("transport_tls_before_1_2_is_refused", old_tls),
     ("transport_a_redirect_is_never_followed", redirect),
     ("transport_a_dead_address_costs_little", dead_address),
 ];
 
-const PROXIES: [&str; 8] = [
+/// What a test must not inherit.
+const VARIABLES: [&str; 10] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
     "http_proxy",
     "HTTP_PROXY",
     "https_proxy",
@@ -42,7 +49,7 @@ pub fn node_with(context: &Context, action: &str, variables: &[(&str, &str)]) ->
 
 fn start_with(context: &Context, action: &str, adapt: impl FnOnce(&mut Command)) -> Node {
     let node = Node::start_with(&context.launch(), &lone_node(action).ini(), |command| {
-        for name in PROXIES {
+        for name in VARIABLES {
             command.env_remove(name);
         }
         adapt(command);
@@ -95,18 +102,90 @@ fn own_store(context: &Context) {
 
 fn system_store(context: &Context) {
     let robot = robot();
-    // With no store at all there are still the roots that are built in.
-    let empty = tempfile::tempdir().unwrap();
-    let no_file = empty.path().join("none").display().to_string();
-    let nowhere = empty.path().display().to_string();
-    let nothing: &[(&str, &str)] = &[("SSL_CERT_FILE", &no_file), ("SSL_CERT_DIR", &nowhere)];
-    for variables in [&[], nothing] {
-        let node = node_with(context, &without_ca_file(&robot), variables);
-        let end = end(&node);
-        assert!(end.contains("ERROR 4.4.4.4 is not routed"), "{end}");
-        assert!(end.contains("its issuer is not trusted"), "{end}");
-    }
+    let node = node_with(context, &without_ca_file(&robot), &[]);
+    let end = end(&node);
+    assert!(end.contains("ERROR 4.4.4.4 is not routed"), "{end}");
+    assert!(end.contains("its issuer is not trusted"), "{end}");
     assert_eq!(robot.requests().len(), 0);
+}
+
+/// Whoever names a store does not want another to be trusted.
+fn broken_store(context: &Context) {
+    let robot = robot();
+    let directory = tempfile::tempdir().unwrap();
+    let [none, rubbish] = ["none", "rubbish"].map(|name| directory.path().join(name));
+    std::fs::write(&rubbish, "no certificate").unwrap();
+    for (variable, path) in [
+        ("SSL_CERT_FILE", &*none),
+        ("SSL_CERT_FILE", &rubbish),
+        ("SSL_CERT_DIR", &none),
+    ] {
+        let variables = [(variable, path.to_str().unwrap())];
+        let mut node = node_with(context, &without_ca_file(&robot), &variables);
+        let status = node.wait(PATIENCE).and_then(|status| status.code());
+        assert!(node.log().wait_for_end(PATIENCE));
+        assert_eq!(status, Some(1), "{}", node.log().text());
+        let errors = errors(&node).join("\n");
+        let expected =
+            format!("{variable} in the environment names no certificate that can be used");
+        assert!(errors.contains(&expected), "{errors}");
+        // What is not used may be wrong.
+        routed(&node_with(context, &action(&robot, ""), &variables));
+    }
+}
+
+/// A TLS 1.1 or 1.0 server's first message, and the alert that answers it.
+fn old_tls(context: &Context) {
+    for minor in [2, 1] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                if tell.send(answer_in_tls_1(minor, client.unwrap())).is_err() {
+                    return;
+                }
+            }
+        });
+        let robot = robot();
+        let url = robot.url(ip("4.4.4.4"));
+        let action = action(&robot, "timeout=1,deadline=3")
+            .replace(&url, &format!("https://localhost:{port}/x"));
+        let node = start_with(context, &action, |_| {});
+        let end = end(&node);
+        assert!(end.contains("no connection to localhost"), "{end}");
+        assert!(end.ends_with(", 0 requests)"), "{end}");
+        // alert, fatal, protocol_version (RFC 5246, 7.2)
+        let alert = told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((alert[0], &alert[5..]), (21, &[2, 70][..]), "{alert:?}");
+    }
+}
+
+fn answer_in_tls_1(minor: u8, mut client: TcpStream) -> Vec<u8> {
+    let mut hello = [0; 5];
+    client.read_exact(&mut hello).unwrap();
+    let mut rest = vec![0; usize::from(u16::from_be_bytes([hello[3], hello[4]]))];
+    client.read_exact(&mut rest).unwrap();
+    // version, random, no session, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, no compression
+    let mut body = vec![3, minor];
+    body.extend([7; 32]);
+    body.extend([0, 0xc0, 0x13, 0]);
+    let mut message = vec![
+        22,
+        3,
+        minor,
+        0,
+        body.len() as u8 + 4,
+        2,
+        0,
+        0,
+        body.len() as u8,
+    ];
+    message.extend(body);
+    client.write_all(&message).unwrap();
+    let mut alert = vec![0; 7];
+    client.read_exact(&mut alert).unwrap();
+    alert
 }
 
 fn redirect(context: &Context) {
@@ -173,17 +252,39 @@ impl DeadAddress {
     }
 }
 
+/// A C library that finds two addresses for `localhost`, in this order.
+const TWO_ADDRESSES: &str = r#"#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+	look_up *usual = (look_up *) dlsym(RTLD_NEXT, "getaddrinfo");
+	if (!name || strcmp(name, "localhost"))
+		return usual(name, service, hints, found);
+	int failed = usual(getenv("FIRST"), service, hints, found);
+	struct addrinfo *last = *found;
+	while (!failed && last->ai_next)
+		last = last->ai_next;
+	return failed ? failed : usual(getenv("SECOND"), service, hints, &last->ai_next);
+}
+"#;
+
 /// The name has two addresses, the first of which does not answer.
 fn dead_address(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
-    let hosts = directory.path().join("hosts");
-    std::fs::write(&hosts, "127.0.0.1 localhost\n127.0.0.2 localhost\n").unwrap();
-    // Which of the two comes first is the resolver's to say.
-    for (alive, dead) in [("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1")] {
+    let [source, library] = ["lookup.c", "lookup.so"].map(|name| directory.path().join(name));
+    std::fs::write(&source, TWO_ADDRESSES).unwrap();
+    compile(&source, &library);
+    for (dead, alive) in [("127.0.0.2", "127.0.0.1"), ("127.0.0.1", "127.0.0.2")] {
         let (robot, _dead) = pair(alive, dead);
         // Half of what an attempt may take would be lost to the dead address, and each time.
         let action = action(&robot, "timeout=3,deadline=4");
-        let node = start_with(context, &action, |command| use_hosts(command, &hosts));
+        let node = start_with(context, &action, |command| {
+            let variables = [("FIRST", dead), ("SECOND", alive)];
+            command.env("LD_PRELOAD", &library).envs(variables);
+        });
         routed(&node);
         assert!(
             !node.log().contains("no connection"),
@@ -198,32 +299,4 @@ fn pair(alive: &str, dead: &str) -> (Robot, DeadAddress) {
     let robot = robot_with(|settings| settings.address = SocketAddr::new(ip(alive), 0));
     let dead = DeadAddress::new(SocketAddr::new(ip(dead), robot.port()));
     (robot, dead)
-}
-
-/// Gives the command `/etc/hosts` of its own.
-fn use_hosts(command: &mut Command, hosts: &Path) {
-    let path = |path: &Path| std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
-    let (ours, theirs) = (path(hosts), path("/etc/hosts".as_ref()));
-    let mount = move || {
-        let nothing = std::ptr::null();
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        // SAFETY: system calls with C strings that live on.
-        let failed = unsafe {
-            libc::unshare(libc::CLONE_NEWNS) != 0
-                || libc::mount(nothing, c"/".as_ptr(), nothing, private, nothing.cast()) != 0
-                || libc::mount(
-                    ours.as_ptr(),
-                    theirs.as_ptr(),
-                    nothing,
-                    libc::MS_BIND,
-                    nothing.cast(),
-                ) != 0
-        };
-        match failed {
-            true => Err(std::io::Error::last_os_error()),
-            false => Ok(()),
-        }
-    };
-    // SAFETY: nothing but system calls.
-    unsafe { command.pre_exec(mount) };
 }

@@ -100,6 +100,8 @@ pub enum Certificate {
     Valid,
     /// For the same names, but only until 2020.
     Expired,
+    /// For the same names, but only from 2098 on.
+    NotYetValid,
     /// For `other.example`.
     WrongName,
     /// For the same names as a valid one, but signed by another CA.

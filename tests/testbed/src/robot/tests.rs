@@ -139,6 +139,7 @@ fn certificates_are_what_they_are_said_to_be() {
         (Certificate::Valid, TlsVersions::Only12, ""),
         (Certificate::Valid, TlsVersions::Only13, ""),
         (Certificate::Expired, TlsVersions::Any, "expired"),
+        (Certificate::NotYetValid, TlsVersions::Any, "not valid yet"),
         (
             Certificate::WrongName,
             TlsVersions::Any,

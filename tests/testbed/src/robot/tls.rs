@@ -36,7 +36,10 @@ impl Identity {
     ) -> io::Result<Identity> {
         let trusted = authority("Robot of our own, CA").map_err(io::Error::other)?;
         let signer = match kind {
-            Certificate::Valid | Certificate::Expired | Certificate::WrongName => None,
+            Certificate::Valid
+            | Certificate::Expired
+            | Certificate::NotYetValid
+            | Certificate::WrongName => None,
             Certificate::UnknownCa => {
                 Some(authority("A CA nobody knows").map_err(io::Error::other)?)
             }
@@ -86,10 +89,17 @@ fn leaf(
     address: IpAddr,
     signer: &Authority,
 ) -> Result<(rcgen::Certificate, KeyPair), rcgen::Error> {
-    let (names, last_year): (&[&str], i32) = match kind {
-        Certificate::Valid | Certificate::UnknownCa => (&["localhost", "127.0.0.1", "::1"], 2099),
-        Certificate::Expired => (&["localhost", "127.0.0.1", "::1"], 2020),
-        Certificate::WrongName => (&["other.example"], 2099),
+    let (first_year, last_year) = match kind {
+        Certificate::Valid | Certificate::UnknownCa | Certificate::WrongName => (2019, 2099),
+        Certificate::Expired => (2019, 2020),
+        Certificate::NotYetValid => (2098, 2099),
+    };
+    let names: &[&str] = match kind {
+        Certificate::WrongName => &["other.example"],
+        Certificate::Valid
+        | Certificate::Expired
+        | Certificate::NotYetValid
+        | Certificate::UnknownCa => &["localhost", "127.0.0.1", "::1"],
     };
     let mut names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     if kind != Certificate::WrongName && !address.is_loopback() {
@@ -99,7 +109,7 @@ fn leaf(
     params
         .distinguished_name
         .push(DnType::CommonName, "Robot of our own");
-    params.not_before = date_time_ymd(2019, 1, 1);
+    params.not_before = date_time_ymd(first_year, 1, 1);
     params.not_after = date_time_ymd(last_year, 1, 1);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
