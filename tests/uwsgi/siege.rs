@@ -11,6 +11,8 @@ use crate::memcheck;
 
 /// Short, and time enough for a lost answer, a question that is lost too, and another post.
 const SHORT: &str = "timeout=1,deadline=6";
+/// That deadline, in seconds.
+const DEADLINE: f64 = 6.0;
 
 /// By how much the master's memory may grow, the first takeover and all that it needs for good
 /// included, in KiB.
@@ -125,6 +127,17 @@ fn lines_between(node: &Node, number: usize) -> Vec<String> {
         .collect()
 }
 
+/// Whether a takeover ended by its deadline, but for what a busy machine needs to notice.
+fn is_within_deadline(end: &str) -> bool {
+    let after = end
+        .split("(after ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let seconds: Option<f64> = after.and_then(|seconds| seconds.parse().ok());
+    // Under memcheck each step takes many times as long.
+    memcheck::reports().is_some() || seconds.is_some_and(|seconds| seconds <= DEADLINE + 1.0)
+}
+
 impl Attack {
     /// `grown` is by how much the master's memory has grown at most, in KiB.
     fn complaints(&self, lines: &[String], grown: u64) -> Vec<String> {
@@ -138,7 +151,7 @@ impl Attack {
         }
         let ends: Vec<&String> = lines.iter().filter(|line| is_end(line)).collect();
         match ends[..] {
-            [end] if self.is_as_designed(end) => {}
+            [end] if self.is_as_designed(end) && is_within_deadline(end) => {}
             _ => complaints.push(format!("it ended like this: {ends:?}")),
         }
         complaints

@@ -26,37 +26,24 @@ fn in_a_takeover(context: &Context) -> (Robot, Node) {
     (robot, node)
 }
 
-/// The seconds that a takeover took, as its last line says.
-fn seconds(line: &str) -> f64 {
-    let after = line
-        .split("(after ")
-        .nth(1)
-        .expect("the line says how long it took");
-    let seconds = after.split(' ').next().expect("a number follows");
-    seconds.parse().expect("a number of seconds")
-}
-
+/// No wait fails or ends early: the one POST that is on its way is waited for.
 fn storm(context: &Context) {
-    let robots =
-        [(); 2].map(|()| robot_with(|settings| settings.switch_time = Duration::from_secs(4)));
-    let [calm, stormy] = [0, 1].map(|index| context.start(&lone_node(&action(&robots[index], ""))));
-    assert!(robots[1].wait_for_requests(Method::Post, 1, PATIENCE));
+    let robot = robot_with(|settings| settings.switch_time = Duration::from_secs(4));
+    let mut node = context.start(&lone_node(&action(&robot, "")));
+    assert!(robot.wait_for_requests(Method::Post, 1, PATIENCE));
     let end = "4.4.4.4 is routed to 1.1.1.1";
     let mut sent = 0;
-    while !stormy.log().contains(end) && sent < 100_000 {
+    let between = Duration::from_millis(1);
+    while node.log().wait_for(end, between).is_none() && sent < 100_000 {
         for signal in [libc::SIGCHLD, libc::SIGWINCH, libc::SIGUSR1, libc::SIGCONT] {
-            stormy.signal(signal);
+            node.signal(signal);
             sent += 1;
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
     assert!(sent > 400, "{sent} signals are no storm");
-    let [calm, stormy] = [&calm, &stormy].map(|node| wait(node, end, PATIENCE));
-    for line in [&calm, &stormy] {
-        assert!(line.ends_with(", 1 request)"), "{line}");
-    }
-    let ratio = seconds(&stormy) / seconds(&calm);
-    assert!((0.5..2.0).contains(&ratio), "{stormy} / {calm}");
+    let line = wait(&node, end, PATIENCE);
+    assert!(line.ends_with(", 1 request)"), "{line}");
+    assert!(!node.crashed());
 }
 
 fn sigint(context: &Context) {
