@@ -122,7 +122,8 @@ fn no_password(context: &Context) {
     let text = errors(&node).join("\n");
     assert!(!text.contains("s3cret") && !text.contains("half"), "{text}");
     assert_eq!(
-        text.matches("may be the password, or a piece of it").count(),
+        text.matches("may be the password, or a piece of it")
+            .count(),
         2,
         "{text}"
     );
