@@ -11,6 +11,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf 'bench: %s\n' "$*" >&2; }
 die() { printf 'bench: ERROR %s\n' "$*" >&2; exit 1; }
 
+# Where `ip` and `tc` are; Debian has it in root's PATH alone.
+PATH=$PATH:/usr/sbin:/sbin
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
@@ -41,7 +44,8 @@ cargo build --quiet --release --locked -p testbed --bin bench
 # Whoever is not root may be it within namespaces of their own.
 within=()
 if [ "$(id -u)" != 0 ] && unshare --user --map-root-user true 2>/dev/null; then
-    within=(unshare --user --map-root-user --kill-child --fork)
+    # Without --fork, so that it becomes what it runs, and what ends it ends that.
+    within=(unshare --user --map-root-user)
 fi
 
 # All that is written on the way lies here, and goes whatever way this ends.
