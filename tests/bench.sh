@@ -64,6 +64,8 @@ trap 'exit 143' TERM
 # What is measured must not depend on whose shell this is, nor leave this machine.
 unset SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE
 unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
+# curl would look for a .curlrc in HOME, too, were there none here.
+: >"$scratch/.curlrc"
 export CURL_HOME=$scratch
 
 TMPDIR=$scratch "${within[@]}" "$bench" "$PWD/target/uwsgi/2.0.31/uwsgi" "$PWD/target/plugin" "${BENCH_OUTPUT:-$PWD}" "$@" &
