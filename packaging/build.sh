@@ -47,10 +47,15 @@ CARGO_ENCODED_RUSTFLAGS=$rust_flags CFLAGS=$c_flags CARGO_INCREMENTAL=0 \
     cargo build --quiet --release --locked --lib --target "$host" --target-dir "$build"
 
 install -m 644 "$build/$host/release/libhetzner_plugin.so" "$plugin.new"
-for path in "$root/" "$cargo_home/" "$sysroot/"; do
-    if grep -qaF "$path" "$plugin.new"; then
-        die "$plugin.new has a path of this machine in it, $path: it would differ elsewhere"
-    fi
+# Where a path begins, that is: within one it may well stand, as /src/ does in the standard library's own.
+for path in "$root/" "$cargo_home/" "$sysroot/lib/rustlib/"; do
+    status=0
+    LC_ALL=C grep -qaP "(?<![A-Za-z0-9_-])\\Q$path\\E" "$plugin.new" || status=$?
+    case $status in
+        0) die "$plugin.new has a path of this machine in it, $path: it would differ elsewhere" ;;
+        1) ;;
+        *) die "$plugin.new could not be searched for paths of this machine" ;;
+    esac
 done
 mv "$plugin.new" "$plugin"
 say "$(sha256sum "$plugin"), by $(rustc --version)"
