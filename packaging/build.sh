@@ -11,6 +11,7 @@ set -euo pipefail
 plugin=target/dist/hetzner_plugin.so
 # Fixed, as a target directory of the caller's own would be; so not CARGO_TARGET_DIR.
 build=target/dist/build
+most_bytes=$((2 * 1024 * 1024))
 
 find_cargo
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -57,5 +58,7 @@ for path in "$root/" "$cargo_home/" "$sysroot/lib/rustlib/"; do
         *) die "$plugin.new could not be searched for paths of this machine" ;;
     esac
 done
+bytes=$(wc -c <"$plugin.new")
+((bytes <= most_bytes)) || die "$plugin.new has $bytes bytes, and more than $most_bytes are not wanted"
 mv "$plugin.new" "$plugin"
 say "$(sha256sum "$plugin"), by $(rustc --version)"
