@@ -6,6 +6,10 @@ cd "$root"
 # Files are made for everybody to read, whatever the caller's umask.
 umask 022
 
+# The plugin as packaging/build.sh builds it: what is packed, installed and measured.
+# shellcheck disable=SC2034 # used by those who source this
+plugin=target/dist/hetzner_plugin.so
+
 program=$(basename "$0" .sh)
 say() { printf '%s: %s\n' "$program" "$*" >&2; }
 die() { printf '%s: ERROR %s\n' "$program" "$*" >&2; exit 1; }

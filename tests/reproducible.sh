@@ -13,10 +13,48 @@ git clone --quiet "$root" "$work/one"
 git clone --quiet "$root" "$work/and/another/two"
 
 "$work/one/packaging/build.sh"
-# A cargo of his own as well, whose registry is a copy, and flags of his own.
+
+# A cargo of his own as well, whose registry is a copy, as is what the caller's cargo is told to use in place
+# of the registry.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 mkdir "$work/cargo"
 cp -R "$cargo_home/registry" "$work/cargo/"
+for file in config config.toml; do
+    if [ -f "$cargo_home/$file" ]; then cp "$cargo_home/$file" "$work/cargo/"; fi
+done
+# His own settings lie beside it, where they go before those of CARGO_HOME: no table may stand in one
+# file twice.
+mkdir "$work/and/.cargo"
+cat >"$work/and/.cargo/config.toml" <<'END'
+[build]
+target = "wasm32-unknown-unknown"
+target-dir = "elsewhere"
+rustc-wrapper = "/no/such/wrapper"
+rustflags = ["-C", "target-cpu=native"]
+
+[profile.release]
+opt-level = 1
+lto = false
+codegen-units = 16
+debug = true
+strip = "none"
+panic = "abort"
+overflow-checks = true
+debug-assertions = true
+rpath = true
+
+[target.'cfg(unix)']
+linker = "/no/such/linker"
+rustflags = ["-C", "target-cpu=native"]
+
+[env]
+CFLAGS = "-g"
+TARGET_CFLAGS = "-O0"
+CFLAGS_x86_64_unknown_linux_gnu = "-O0"
+CFLAGS_aarch64_unknown_linux_gnu = "-O0"
+END
+host=$(rustc -vV | sed -n 's/^host: //p')
+printf '\n[target.%s]\nlinker = "/no/such/linker"\nrustflags = ["-C", "target-cpu=native"]\n' "$host" >>"$work/and/.cargo/config.toml"
 (
     umask 077
     export CARGO_HOME=$work/cargo CARGO_BUILD_JOBS=1 CARGO_PROFILE_RELEASE_OPT_LEVEL=1
