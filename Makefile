@@ -8,7 +8,7 @@ help:
 	@echo 'make soak   ten thousand takeovers in one process (a minute or two)'
 	@echo 'make memcheck  the tests with every uWSGI under valgrind (ten minutes)'
 	@echo 'make bench  figures beside those of curl: BENCHMARKS.md and BENCHMARKS.svg'
-	@echo 'make build  the plugin for any uWSGI 2.0.x: target/release/libhetzner_plugin.so'
+	@echo 'make build  the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
 	@echo 'make install   that, where uwsgi looks for plugins, or in PLUGINDIR (DESTDIR goes before it)'
 	@echo 'make dist      an archive of it in target/dist, the same for everybody who builds this commit'
 	@echo 'make deb       a Debian package of it in target/dist; make deb-test, as root, tries it out'
@@ -39,7 +39,7 @@ bench:
 	@tests/bench.sh $(BENCH)
 
 build:
-	cargo build --release --locked
+	@packaging/build.sh
 
 install:
 	@DESTDIR='$(DESTDIR)' PLUGINDIR='$(PLUGINDIR)' UWSGI='$(UWSGI)' packaging/install.sh

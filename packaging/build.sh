@@ -13,7 +13,7 @@ build=target/dist/build
 most_bytes=$((2 * 1024 * 1024))
 
 find_cargo
-host=$(rustc -vV | sed -n 's/^host: //p')
+host=$(host)
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
 commit=$(rustc -vV | sed -n 's/^commit-hash: //p')

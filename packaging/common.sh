@@ -20,6 +20,10 @@ find_cargo() {
     have cargo || die "cargo was not found; install Rust: https://rustup.rs"
 }
 
+# What Rust calls this machine. Told to build for it, cargo puts what it builds into a directory of that name,
+# whatever the caller's own settings are.
+host() { rustc -vV | sed -n 's/^host: //p'; }
+
 # The version, which stands in Cargo.toml and nowhere else.
 version() {
     local version

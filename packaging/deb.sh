@@ -41,7 +41,7 @@ root_of_package=$stage/tree
 
 # --- What it installs -------------------------------------------------------------------------
 
-install -m 644 target/dist/hetzner_plugin.so "$root_of_package/$plugins/"
+install -m 644 "$plugin" "$root_of_package/$plugins/"
 
 # Debian wants texts compressed where they are not short.
 doc_gz() { gzip -9nc >"$root_of_package/$doc/$1.gz"; }

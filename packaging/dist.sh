@@ -14,7 +14,7 @@ packaging/build.sh
 stage=target/dist/.staging-tar
 rm -rf "$stage"
 mkdir -p "$stage/$name"
-install -m 644 target/dist/hetzner_plugin.so README.md LICENSE CHANGELOG.md "$stage/$name/"
+install -m 644 "$plugin" README.md LICENSE CHANGELOG.md "$stage/$name/"
 find_cargo
 packaging/licenses.py >"$stage/$name/THIRD-PARTY-LICENSES"
 

@@ -7,11 +7,11 @@ set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-built=${CARGO_TARGET_DIR:-target}/release/libhetzner_plugin.so
-
 # The directory in the flags that this uWSGI was compiled with: -DUWSGI_PLUGIN_DIR="\"/usr/lib/uwsgi/plugins\""
 plugin_dir_of() {
-    "$1" --cflags 2>/dev/null | sed -n 's/.*-DUWSGI_PLUGIN_DIR="*\\*"*\([^"\\]*\).*/\1/p' | head -n 1
+    local flags
+    flags=$("$1" --cflags 2>&1) || die "$1 does not run, so where does it look for plugins? ${flags##*$'\n'}"
+    sed -n 's/.*-DUWSGI_PLUGIN_DIR="*\\*"*\([^"\\]*\).*/\1/p' <<<"$flags" | head -n 1
 }
 
 choose_plugin_dir() {
@@ -32,16 +32,12 @@ choose_plugin_dir() {
 }
 
 # Not built anew where nothing has changed: root, who installs, may have no cargo.
-is_current() { [ -f "$built" ] && [ -z "$(find src build.rs Cargo.toml Cargo.lock -newer "$built" -print -quit)" ]; }
+is_current() { [ -f "$plugin" ] && [ -z "$(find src build.rs Cargo.toml Cargo.lock packaging/build.sh -newer "$plugin" -print -quit)" ]; }
 
 if [ -z "${PLUGINDIR:-}" ]; then choose_plugin_dir; fi
-if ! is_current; then
-    find_cargo
-    say "building it first"
-    cargo build --release --locked --lib
-fi
+is_current || packaging/build.sh
 directory=${DESTDIR:-}$PLUGINDIR
 install -d "$directory" 2>/dev/null && [ -w "$directory" ] ||
     die "$directory cannot be written to: run make build, and as root, make install"
-install -m 644 "$built" "$directory/hetzner_plugin.so"
+install -m 644 "$plugin" "$directory/hetzner_plugin.so"
 say "$directory/hetzner_plugin.so"

@@ -28,8 +28,9 @@ deb=${given:-$root/target/dist/${package}_${upstream/-/\~}-1_$(dpkg --print-arch
 ! dpkg -s "$package" >/dev/null 2>&1 || die "NOT RUN: $package is installed already, and this would remove it"
 [ ! -e "$plugin" ] || die "NOT RUN: there is a $plugin already, of no package, and this would replace it"
 find_cargo
-cargo build --quiet --locked -p testbed --bin robot
-robot=${CARGO_TARGET_DIR:-target}/debug/robot
+host=$(host)
+cargo build --quiet --locked -p testbed --bin robot --target "$host" --target-dir target
+robot=target/$host/debug/robot
 
 work=$(mktemp -d)
 processes=()

@@ -53,7 +53,7 @@ TARGET_CFLAGS = "-O0"
 CFLAGS_x86_64_unknown_linux_gnu = "-O0"
 CFLAGS_aarch64_unknown_linux_gnu = "-O0"
 END
-host=$(rustc -vV | sed -n 's/^host: //p')
+host=$(host)
 printf '\n[target.%s]\nlinker = "/no/such/linker"\nrustflags = ["-C", "target-cpu=native"]\n' "$host" >>"$work/and/.cargo/config.toml"
 (
     umask 077
