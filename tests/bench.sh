@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # `make bench`: prepares what it needs, measures, and writes BENCHMARKS.md and BENCHMARKS.svg.
 #
+# What is measured is the plugin as it ships (packaging/build.sh).
+#
 #   tests/bench.sh [--calls LOOPBACK,20MS,100MS] [--starts N] [--legions N]
 #
 # BENCH_OUTPUT names another directory for the two files. Nothing but loopback and network
 # namespaces of its own is contacted; those have no names and end with the process, however it ends.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-say() { printf 'bench: %s\n' "$*" >&2; }
-die() { printf 'bench: ERROR %s\n' "$*" >&2; exit 1; }
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../packaging/common.sh"
 
 # Where `ip` and `tc` are; Debian has it in root's PATH alone.
 PATH=$PATH:/usr/sbin:/sbin
@@ -21,11 +21,11 @@ as_root() {
 # Debian's curl, which is what is compared with, and iproute2, for the links.
 install_tools() {
     local missing=()
-    command -v curl >/dev/null || missing+=(curl)
-    command -v ip >/dev/null && command -v tc >/dev/null || missing+=(iproute2)
+    have curl || missing+=(curl)
+    if ! have ip || ! have tc; then missing+=(iproute2); fi
     [ ${#missing[@]} -gt 0 ] || return 0
-    command -v apt-get >/dev/null || die "missing, install what your system calls these Debian packages: ${missing[*]}"
-    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "packages are missing; as root, run: apt-get install ${missing[*]}"
+    have apt-get || die "missing, install what your system calls these Debian packages: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || have sudo || die "packages are missing; as root, run: apt-get install ${missing[*]}"
     say "installing with apt-get: ${missing[*]}"
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
     as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
@@ -35,11 +35,12 @@ install_tools() {
 
 tests/setup.sh
 install_tools
-tests/build-plugin.sh
-command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
-bench=${CARGO_TARGET_DIR:-target}/release/bench
+find_cargo
+packaging/build.sh
+host=$(host)
+bench=target/$host/release/bench
 [ -x "$bench" ] || say "building the benchmark (a minute, once)"
-cargo build --quiet --release --locked -p testbed --bin bench
+cargo build --quiet --release --locked -p testbed --bin bench --target "$host" --target-dir target
 
 # Whoever is not root may be it within namespaces of their own.
 within=()
@@ -51,6 +52,7 @@ fi
 # All that is written on the way lies here, and goes whatever way this ends.
 scratch=$(mktemp -d)
 pid=
+# shellcheck disable=SC2317 # the trap calls it
 cleanup() {
     [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
     [ -z "$pid" ] || wait "$pid" 2>/dev/null || true
@@ -68,7 +70,8 @@ unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
 : >"$scratch/.curlrc"
 export CURL_HOME=$scratch
 
-TMPDIR=$scratch "${within[@]}" "$bench" "$PWD/target/uwsgi/2.0.31/uwsgi" "$PWD/target/plugin" "${BENCH_OUTPUT:-$PWD}" "$@" &
+mkdir -p "${BENCH_OUTPUT:=$PWD}"
+TMPDIR=$scratch "${within[@]}" "$bench" target/uwsgi/2.0.31/uwsgi "$(dirname "$plugin")" "$BENCH_OUTPUT" "$@" &
 pid=$!
 status=0
 wait "$pid" || status=$?
