@@ -126,7 +126,7 @@ fn settle(node: &Node) -> Result<()> {
     settled.ok_or_else(|| unsettled(node))
 }
 
-fn unsettled(node: &Node) -> Box<dyn std::error::Error + Send + Sync> {
+fn unsettled(node: &Node) -> crate::Error {
     format!("the legion does not settle:\n{}", node.log().text()).into()
 }
 

@@ -29,7 +29,8 @@ use action::{Series, Store, Target, TrafficOfAll};
 use driver::Driver;
 use network::Link;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
 
 const USAGE: &str = "usage: bench UWSGI PLUGINS_DIR OUTPUT_DIR [option...]
 
@@ -46,7 +47,7 @@ pub struct Figures {
     /// The plugin's and curl's.
     versions: Vec<String>,
     /// How round-trip time was added, if it could be.
-    how: Option<&'static str>,
+    how: Option<String>,
     series: Vec<Series>,
     traffic: Option<TrafficOfAll>,
     masters: Vec<footprint::Master>,
@@ -142,7 +143,7 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
                     "the same with a round-trip time of {} ms",
                     added.as_millis()
                 ));
-                how = Some(link.how);
+                how = Some(link.how.clone());
                 series.push(action::over(&link, &driver, &launch, calls, added)?);
                 if traffic.is_none() {
                     traffic = Some(action::traffic(&link, &driver, &launch)?);

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::Result;
 use crate::relay;
+use crate::{Error, Result};
 
 /// Of the network that RFC 2544 sets apart for benchmarks.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
@@ -59,13 +59,13 @@ pub struct Link {
     pub client: Namespace,
     pub server: Namespace,
     /// How the time is added.
-    pub how: &'static str,
+    pub how: String,
 }
 
 impl Link {
     /// A link with this round-trip time added.
     pub fn new(round_trip: Duration) -> Result<Link> {
-        Link::with_netem(round_trip).or_else(|_| Link::with_relay(round_trip))
+        Link::with_netem(round_trip).or_else(|why| Link::with_relay(round_trip, &why))
     }
 
     fn with_netem(round_trip: Duration) -> Result<Link> {
@@ -90,11 +90,12 @@ impl Link {
         Ok(Link {
             client,
             server,
-            how,
+            how: how.into(),
         })
     }
 
-    fn with_relay(round_trip: Duration) -> Result<Link> {
+    /// `why` there is no `netem`.
+    fn with_relay(round_trip: Duration, why: &Error) -> Result<Link> {
         let (client, server) = (Namespace::new()?, Namespace::new()?);
         let device = |namespace: &Namespace, address| {
             namespace.run(|| {
@@ -105,8 +106,10 @@ impl Link {
         };
         let (near, far) = (device(&client, CLIENT)?, device(&server, SERVER)?);
         relay::start(near, far, round_trip / 2)?;
-        let how = "network namespaces, each with a TUN device, and a relay between them that \
-                   holds each packet back for half the time (this kernel has no `netem`)";
+        let how = format!(
+            "network namespaces, each with a TUN device, and a relay between them that holds each \
+             packet back for half the time (no `netem`: {why})"
+        );
         Ok(Link {
             client,
             server,
@@ -162,13 +165,17 @@ fn table(file: &str, prefix: &str) -> Result<impl Fn(&str) -> Result<u64>> {
 fn run(command: &str) -> io::Result<()> {
     let mut words = command.split_whitespace();
     let program = words.next().unwrap_or_default();
-    let output = Command::new(program).args(words).output()?;
+    let failed = |why: &str| io::Error::other(format!("`{command}`: {why}"));
+    let output = Command::new(program).args(words).output();
+    let output = output.map_err(|error| failed(&error.to_string()))?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(io::Error::other(format!(
-            "{command}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
+        // In one line, as it stands in a sentence.
+        false => Err(failed(
+            &String::from_utf8_lossy(&output.stderr)
+                .trim()
+                .replace('\n', " "),
+        )),
     }
 }
 

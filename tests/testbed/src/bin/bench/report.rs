@@ -83,7 +83,7 @@ fn action(text: &mut String, figures: &Figures) -> fmt::Result {
          address, so neither looks a name up. Both trust one CA from a file, but in the row of the\n\
          system's store, where both read all of its certificates."
     )?;
-    match figures.how {
+    match &figures.how {
         Some(how) => writeln!(text, "The round-trip time is added by {how}.")?,
         None => writeln!(
             text,
