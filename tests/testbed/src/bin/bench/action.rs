@@ -138,9 +138,10 @@ impl Target {
         agents
     }
 
-    fn plan(&self, rounds: usize, trust: bool) -> Plan {
+    fn plan(&self, rounds: usize, round_trip: Duration, trust: bool) -> Plan {
         Plan {
             rounds,
+            round_trip,
             steps: vec![
                 (
                     "ours",
@@ -187,9 +188,11 @@ pub fn on_loopback(
     store: Option<&Store>,
 ) -> Result<Series> {
     let variable = store.map(|store| ("SSL_CERT_FILE", store.path.as_path()));
-    let mut series = series(driver, launch, target, rounds, variable)?;
-    series.store = store.map(|store| store.certificates);
-    Ok(series)
+    let series = series(driver, launch, target, rounds, Duration::ZERO, variable)?;
+    Ok(Series {
+        store: store.map(|store| store.certificates),
+        ..series
+    })
 }
 
 /// Calls both in turn over a link.
@@ -201,10 +204,8 @@ pub fn over(
     added: Duration,
 ) -> Result<Series> {
     let target = link.server.run(|| Target::start(SERVER))?;
-    let series = || series(driver, launch, &target, rounds, None);
-    let mut series = link.client.run(series)?;
-    series.added = added;
-    Ok(series)
+    let series = || series(driver, launch, &target, rounds, added, None);
+    link.client.run(series)
 }
 
 /// Trusts the Robot's CA alone, or the store that the variable names.
@@ -213,10 +214,11 @@ fn series(
     launch: &Launch,
     target: &Target,
     rounds: usize,
+    added: Duration,
     variable: Option<(&str, &Path)>,
 ) -> Result<Series> {
     let before = target.switches();
-    let plan = target.plan(rounds, variable.is_none());
+    let plan = target.plan(rounds, added, variable.is_none());
     let variables: Vec<_> = variable.into_iter().collect();
     let timed = driver.run(launch, &plan, &variables)?;
     let [ours, curl, connect] = timed.try_into().map_err(|_| "a step is missing")?;
@@ -228,7 +230,7 @@ fn series(
         return Err("not every call switched the route".into());
     }
     Ok(Series {
-        added: Duration::ZERO,
+        added,
         store: None,
         ours,
         curl,
@@ -243,7 +245,11 @@ pub fn traffic(link: &Link, driver: &Driver, launch: &Launch) -> Result<TrafficO
     let curl = |to| Step::Call("cmd", target.curl(to, true));
     let count = |rounds: usize, steps: Vec<_>| {
         let takeovers = steps.len() * (rounds + 1);
-        let plan = Plan { rounds, steps };
+        let plan = Plan {
+            rounds,
+            round_trip: link.round_trip,
+            steps,
+        };
         link.client.run(|| {
             let robot = &target.robot;
             let before = (robot.requests().len(), robot.connections(), settled()?);

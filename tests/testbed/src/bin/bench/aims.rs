@@ -2,6 +2,7 @@
 
 use crate::Figures;
 use crate::action::Series;
+use crate::report::label;
 
 /// An aim, what was found, and whether that meets it.
 pub struct Aim {
@@ -64,21 +65,26 @@ fn near_the_least(series: &Series) -> Aim {
 }
 
 fn no_slower_than_curl(all: &[Series]) -> Aim {
-    let slower = all.iter().filter(|series| {
-        let (ours, curl) = (&series.ours.times, &series.curl.times);
-        ours.mean() > curl.mean()
-            || ours.median() > curl.median()
-            || ours.percentile(99) > curl.percentile(99)
-    });
-    let slower = slower.count();
+    let slower: Vec<String> = all.iter().flat_map(slower_than_curl).collect();
     Aim {
         what: "never slower than curl (mean, median and 99th percentile)",
-        found: match slower {
-            0 => format!("faster in all {} rows", all.len()),
-            _ => format!("slower in {slower} of {} rows", all.len()),
+        found: match slower.as_slice() {
+            [] => format!("faster in all {} rows", all.len()),
+            slower => format!("slower: {}", slower.join("; ")),
         },
-        met: slower == 0,
+        met: slower.is_empty(),
     }
+}
+
+/// In which figures ours is, in words.
+fn slower_than_curl(series: &Series) -> Vec<String> {
+    let pairs = series.ours.times.summary().into_iter();
+    let pairs = pairs.zip(series.curl.times.summary());
+    let slower = pairs.filter(|((_, ours), (_, curl))| ours > curl);
+    let words = slower.map(|((name, ours), (_, curl))| {
+        format!("{}, {name}: {ours:.2} ms, curl {curl:.2} ms", label(series))
+    });
+    words.collect()
 }
 
 fn footprint(figures: &Figures) -> [Aim; 4] {

@@ -11,9 +11,6 @@ use testbed::uwsgi::{Launch, Legion, Node, NodeConfig};
 use crate::Result;
 use crate::figures::Times;
 
-/// How long one plan may take.
-const PATIENCE: Duration = Duration::from_secs(180);
-
 /// The plugin, built.
 pub struct Driver {
     directory: tempfile::TempDir,
@@ -23,6 +20,8 @@ pub struct Driver {
 pub struct Plan {
     /// Each step is called so often, and once more before, to warm up.
     pub rounds: usize,
+    /// What each of a step's round trips takes at least.
+    pub round_trip: Duration,
     pub steps: Vec<(&'static str, Step)>,
 }
 
@@ -83,7 +82,7 @@ impl Driver {
             command.envs(variables.iter().copied());
         })?;
         let ends = ["bench: done", "bench: no plan", "UNABLE to load"];
-        match node.log().wait_for_any(&ends, PATIENCE) {
+        match node.log().wait_for_any(&ends, plan.patience()) {
             Some(end) if end.ends_with(ends[0]) => {}
             _ => return Err(format!("the driver did not end:\n{}", node.log().text()).into()),
         }
@@ -100,6 +99,14 @@ impl Driver {
 }
 
 impl Plan {
+    /// How long it may take: far longer than it does.
+    fn patience(&self) -> Duration {
+        // A request over a new connection takes three round trips, and two of them where a takeover asks.
+        let step = Duration::from_millis(200) + 6 * self.round_trip;
+        let steps = (self.rounds + 1) * self.steps.len();
+        Duration::from_secs(60) + step.mul_f64(steps as f64)
+    }
+
     fn text(&self) -> String {
         let mut text = format!("rounds {}\n", self.rounds);
         for (name, step) in &self.steps {

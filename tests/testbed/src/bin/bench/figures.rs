@@ -31,10 +31,26 @@ impl Times {
         }
     }
 
+    pub fn tail(&self) -> Tail {
+        match self.0.len() {
+            ..100 => Tail::Most(self.most()),
+            _ => Tail::Percentile99(self.percentile(99)),
+        }
+    }
+
     /// The least time that so many percent of all do not exceed (nearest rank).
-    pub fn percentile(&self, percent: usize) -> f64 {
+    fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.0.len() * percent).div_ceil(100);
         self.0[rank.max(1) - 1]
+    }
+
+    /// Mean, median and tail, by name.
+    pub fn summary(&self) -> [(&'static str, f64); 3] {
+        let tail = match self.tail() {
+            Tail::Percentile99(time) => ("99th percentile", time),
+            Tail::Most(time) => ("most", time),
+        };
+        [("mean", self.mean()), ("median", self.median()), tail]
     }
 
     pub fn least(&self) -> f64 {
@@ -44,6 +60,14 @@ impl Times {
     pub fn most(&self) -> f64 {
         self.percentile(100)
     }
+}
+
+/// How slow times get.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Tail {
+    Percentile99(f64),
+    /// Of fewer than 100, the greatest, which their 99th percentile would be too.
+    Most(f64),
 }
 
 /// The median of numbers that are no times.
@@ -68,6 +92,8 @@ mod tests {
         assert_eq!(of([5, 1, 9]).median(), 5.0);
         assert_eq!(of(1..=200).percentile(99), 198.0);
         assert_eq!(of([7]).percentile(99), 7.0);
+        assert_eq!(of(1..=99).tail(), Tail::Most(99.0));
+        assert_eq!(of(1..=100).tail(), Tail::Percentile99(99.0));
         assert!(Times::new([]).is_none());
     }
 }

@@ -37,8 +37,8 @@ const USAGE: &str = "usage: bench UWSGI PLUGINS_DIR OUTPUT_DIR [option...]
   UWSGI             the uWSGI binary
   PLUGINS_DIR       the directory that holds hetzner_plugin.so
   OUTPUT_DIR        where BENCHMARKS.md and BENCHMARKS.svg go
-  --calls A,B,C     calls on loopback, at 20 ms, at 100 ms (default: 200,100,40)
-  --starts N        starts with the plugin and without (default: 40)
+  --calls A,B,C     calls on loopback, at 20 ms, at 100 ms (default: 300,200,200)
+  --starts N        starts with the plugin and without (default: 200)
   --legions N       legions of each setting (default: 10)";
 
 /// All that was found.
@@ -89,8 +89,8 @@ fn main() -> ExitCode {
 impl Counts {
     fn parse(options: &[String]) -> Option<Counts> {
         let mut counts = Counts {
-            calls: [200, 100, 40],
-            starts: 40,
+            calls: [300, 200, 200],
+            starts: 200,
             legions: 10,
         };
         for option in options.chunks(2) {

@@ -58,6 +58,8 @@ impl Namespace {
 pub struct Link {
     pub client: Namespace,
     pub server: Namespace,
+    /// The time that it adds.
+    pub round_trip: Duration,
     /// How the time is added.
     pub how: String,
 }
@@ -90,6 +92,7 @@ impl Link {
         Ok(Link {
             client,
             server,
+            round_trip,
             how: how.into(),
         })
     }
@@ -113,6 +116,7 @@ impl Link {
         Ok(Link {
             client,
             server,
+            round_trip,
             how,
         })
     }
