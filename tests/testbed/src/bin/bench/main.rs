@@ -160,7 +160,7 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
     say("killing Lords: up to two minutes");
     let failovers = failover::measure(&launch, counts.legions)?;
     Ok(Figures {
-        machine: machine::Machine::this()?,
+        machine: machine::Machine::this(&launch.uwsgi)?,
         versions: target.versions(),
         how,
         series,

@@ -23,18 +23,19 @@ fn head(text: &mut String, figures: &Figures, command: &str) -> fmt::Result {
     writeln!(text, "# Benchmarks\n")?;
     writeln!(
         text,
-        "Written by `{command}` on {}: everything in one run, each thing beside what it is\n\
-         compared with, in turn. \"curl\" is what a user would have instead, in the same uWSGI:\n\
+        "Written by `{command}` on {}, of commit `{}`: everything in one run, each thing beside\n\
+         what it is compared with, in turn. \"curl\" is what a user would have instead, in the same uWSGI:\n\
          `legion-lord = failover cmd:curl -sSf -u ... -d active_server_ip=... URL`.\n",
-        machine.date
+        machine.date, machine.commit
     )?;
     writeln!(
         text,
-        "{}, {} cores, Linux {}, {}; uWSGI 2.0.31, {}.\n",
+        "{}, {} cores, Linux {}, {}; uWSGI {}, {}.\n",
         machine.processor,
         machine.cores,
         machine.kernel,
         machine.distribution,
+        machine.uwsgi,
         figures.versions.join(", ")
     )?;
     writeln!(text, "![The figures as a picture](BENCHMARKS.svg)\n")?;
