@@ -14,9 +14,9 @@ use crate::driver::{Driver, Plan, Step, Timed};
 use crate::network::{Counters, Link, SERVER};
 
 const FAILOVER_IP: &str = "4.4.4.4";
-/// Ours and curl in turn each take the IP from the other, so that each call is a real switch.
-const OURS: &str = "1.1.1.1";
-const CURLS: &str = "2.2.2.2";
+/// The IP goes from the one server to the other and back, so that each call is a real switch.
+const ONE: &str = "1.1.1.1";
+const TWO: &str = "2.2.2.2";
 /// Where Debian keeps the certificates that it trusts.
 const SYSTEM_STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// How many calls of each are counted.
@@ -104,7 +104,7 @@ impl Target {
     }
 
     /// How many requests were answered with 200 so far.
-    fn switches(&self) -> usize {
+    fn answered(&self) -> usize {
         let requests = self.robot.requests();
         requests
             .iter()
@@ -138,17 +138,22 @@ impl Target {
         agents
     }
 
-    fn plan(&self, rounds: usize, round_trip: Duration, trust: bool) -> Plan {
+    /// As many calls of each, or one more.
+    fn plan(&self, calls: usize, round_trip: Duration, trust: bool) -> Plan {
+        let ours = |to| Step::Call("hetzner-failoverip", self.ours(to, trust));
+        let curl = |to| Step::Call("cmd", self.curl(to, trust));
+        let connect = || Step::Connect(self.probe);
         Plan {
-            rounds,
+            rounds: calls.div_ceil(2),
             round_trip,
+            // In both orders, since what goes before may matter to what comes after.
             steps: vec![
-                (
-                    "ours",
-                    Step::Call("hetzner-failoverip", self.ours(OURS, trust)),
-                ),
-                ("curl", Step::Call("cmd", self.curl(CURLS, trust))),
-                ("connect", Step::Connect(self.probe)),
+                ("ours", ours(ONE)),
+                ("curl", curl(TWO)),
+                ("connect", connect()),
+                ("curl", curl(ONE)),
+                ("ours", ours(TWO)),
+                ("connect", connect()),
             ],
         }
     }
@@ -184,11 +189,11 @@ pub fn on_loopback(
     driver: &Driver,
     launch: &Launch,
     target: &Target,
-    rounds: usize,
+    calls: usize,
     store: Option<&Store>,
 ) -> Result<Series> {
     let variable = store.map(|store| ("SSL_CERT_FILE", store.path.as_path()));
-    let series = series(driver, launch, target, rounds, Duration::ZERO, variable)?;
+    let series = series(driver, launch, target, calls, Duration::ZERO, variable)?;
     Ok(Series {
         store: store.map(|store| store.certificates),
         ..series
@@ -200,11 +205,11 @@ pub fn over(
     link: &Link,
     driver: &Driver,
     launch: &Launch,
-    rounds: usize,
+    calls: usize,
     added: Duration,
 ) -> Result<Series> {
     let target = link.server.run(|| Target::start(SERVER))?;
-    let series = || series(driver, launch, &target, rounds, added, None);
+    let series = || series(driver, launch, &target, calls, added, None);
     link.client.run(series)
 }
 
@@ -213,12 +218,12 @@ fn series(
     driver: &Driver,
     launch: &Launch,
     target: &Target,
-    rounds: usize,
+    calls: usize,
     added: Duration,
     variable: Option<(&str, &Path)>,
 ) -> Result<Series> {
-    let before = target.switches();
-    let plan = target.plan(rounds, added, variable.is_none());
+    let before = target.answered();
+    let plan = target.plan(calls, added, variable.is_none());
     let variables: Vec<_> = variable.into_iter().collect();
     let timed = driver.run(launch, &plan, &variables)?;
     let [ours, curl, connect] = timed.try_into().map_err(|_| "a step is missing")?;
@@ -226,7 +231,7 @@ fn series(
         return Err("a takeover or a connection failed".into());
     }
     // So an error of `cmd` is none of curl's.
-    if target.switches() - before != 2 * (rounds + 1) {
+    if target.answered() - before != 4 * (plan.rounds + 1) {
         return Err("not every call switched the route".into());
     }
     Ok(Series {
@@ -253,9 +258,13 @@ pub fn traffic(link: &Link, driver: &Driver, launch: &Launch) -> Result<TrafficO
         link.client.run(|| {
             let robot = &target.robot;
             let before = (robot.requests().len(), robot.connections(), settled()?);
-            driver.run(launch, &plan, &[])?;
+            let answered = target.answered();
+            let timed = driver.run(launch, &plan, &[])?;
+            if target.answered() - answered != takeovers {
+                return Err("not every takeover ended with a 200".into());
+            }
             let after = settled()?;
-            Ok(Traffic {
+            let traffic = Traffic {
                 takeovers,
                 requests: robot.requests().len() - before.0,
                 connections: robot.connections() - before.1,
@@ -263,16 +272,22 @@ pub fn traffic(link: &Link, driver: &Driver, launch: &Launch) -> Result<TrafficO
                     bytes: after.bytes - before.2.bytes,
                     segments: after.segments - before.2.segments,
                 },
-            })
+            };
+            Ok((traffic, timed.iter().map(|timed| timed.errors).sum()))
         })
     };
+    let succeeded = |(traffic, errors): (Traffic, usize)| match errors {
+        0 => Ok(traffic),
+        _ => Err("a takeover failed"),
+    };
     let rounds = COUNTED / 2 - 1;
-    let plain = count(rounds, vec![("one", ours(OURS)), ("two", ours(CURLS))])?;
-    let curl = count(rounds, vec![("one", curl(OURS)), ("two", curl(CURLS))])?;
+    let plain = succeeded(count(rounds, vec![("one", ours(ONE)), ("two", ours(TWO))])?)?;
+    // Errors of `cmd` are none of curl's.
+    let (curl, _) = count(rounds, vec![("one", curl(ONE)), ("two", curl(TWO))])?;
     // The switch happens, the answer is lost, and so the takeover asks.
     let lost = Fault::ApplyThen(Box::new(Fault::page(503)));
     target.robot.order(When::Always(Method::Post), lost);
-    let confirmed = count(1, vec![("one", ours(OURS))])?;
+    let confirmed = succeeded(count(1, vec![("one", ours(ONE))])?)?;
     Ok(TrafficOfAll {
         ours: plain,
         confirmed,

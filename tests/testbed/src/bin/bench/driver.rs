@@ -22,6 +22,7 @@ pub struct Plan {
     pub rounds: usize,
     /// What each of a step's round trips takes at least.
     pub round_trip: Duration,
+    /// Steps of one name are counted together.
     pub steps: Vec<(&'static str, Step)>,
 }
 
@@ -63,7 +64,8 @@ impl Driver {
         }
     }
 
-    /// Has a fresh node run a plan, with these environment variables.
+    /// Has a fresh node run a plan, with these environment variables. The results are in the order in which
+    /// the steps' names come first.
     pub fn run(
         &self,
         launch: &Launch,
@@ -87,7 +89,7 @@ impl Driver {
             _ => return Err(format!("the driver did not end:\n{}", node.log().text()).into()),
         }
         let results = std::fs::read_to_string(path.with_extension("out"))?;
-        let timed = plan.steps.iter().map(|(name, _)| read(&results, name));
+        let timed = plan.names().into_iter().map(|name| read(&results, name));
         timed
             .collect::<Option<_>>()
             .ok_or_else(|| "the driver's results make no sense".into())
@@ -107,6 +109,17 @@ impl Plan {
         Duration::from_secs(60) + step.mul_f64(steps as f64)
     }
 
+    /// The names of the steps, each once.
+    fn names(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for (name, _) in &self.steps {
+            if !names.contains(name) {
+                names.push(*name);
+            }
+        }
+        names
+    }
+
     fn text(&self) -> String {
         let mut text = format!("rounds {}\n", self.rounds);
         for (name, step) in &self.steps {
@@ -120,7 +133,7 @@ impl Plan {
     }
 }
 
-/// The results of one step: lines of round, name, nanoseconds, return value.
+/// The results of the steps of one name: lines of round, name, nanoseconds, return value.
 fn read(results: &str, name: &str) -> Option<Timed> {
     let mut times = Vec::new();
     let mut errors = 0;

@@ -77,12 +77,12 @@ fn action(text: &mut String, figures: &Figures) -> fmt::Result {
     }
     writeln!(
         text,
-        "\nA plugin for this purpose alone calls both actions in turn on uWSGI's legion thread, and reads the\n\
-         clock around each call; the first call of each is left out. The Robot webservice of the tests\n\
-         answers at once (Hetzner's takes 40 to 60 s). Each call switches the route and is answered with 200 to\n\
-         its one request: ours and curl in turn route the IP to two servers. The url names the Robot by its\n\
-         address, so neither looks a name up. Both trust one CA from a file, but in the row of the\n\
-         system's store, where both read all of its certificates."
+        "\nA plugin for this purpose alone calls both actions in turn on uWSGI's legion thread, ours first in one\n\
+         round and curl in the next, and reads the clock around each call; the first round of either kind is\n\
+         left out. The Robot webservice of the tests answers at once (Hetzner's takes 40 to 60 s). Each call\n\
+         switches the route, to and fro between two servers, and is answered with 200 to its one request.\n\
+         The url names the Robot by its address, so neither looks a name up. Both trust one CA from a file, but\n\
+         in the row of the system's store, where both read all of its certificates."
     )?;
     match &figures.how {
         Some(how) => writeln!(text, "The round-trip time is added by {how}.")?,
