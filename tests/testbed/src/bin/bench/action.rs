@@ -1,7 +1,7 @@
 //! How long the action takes, and what it sends: ours, and `cmd:curl` beside it.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -58,12 +58,13 @@ pub struct TrafficOfAll {
 /// A Robot that answers at once.
 pub struct Target {
     pub robot: Robot,
-    address: IpAddr,
+    host: String,
     probe: SocketAddr,
 }
 
 impl Target {
-    /// Starts it at an address of this thread's network namespace.
+    /// Starts it at an address of this thread's network namespace. Its url is by address: there is no name
+    /// to look up.
     pub fn start(address: Ipv4Addr) -> Result<Target> {
         let failover_ip = FAILOVER_IP.parse()?;
         let robot = Robot::start(Settings {
@@ -79,18 +80,22 @@ impl Target {
         thread::spawn(move || listener.incoming().for_each(drop));
         Ok(Target {
             robot,
-            address: address.into(),
+            host: address.to_string(),
             probe,
         })
     }
 
+    /// One on loopback whose name is to be looked up.
+    pub fn with_name() -> Result<Target> {
+        Ok(Target {
+            host: "localhost".into(),
+            ..Target::start(Ipv4Addr::LOCALHOST)?
+        })
+    }
+
     fn url(&self) -> String {
-        // By address: neither has a name to look up.
-        format!(
-            "https://{}:{}/failover/{FAILOVER_IP}",
-            self.address,
-            self.robot.port()
-        )
+        let (host, port) = (&self.host, self.robot.port());
+        format!("https://{host}:{port}/failover/{FAILOVER_IP}")
     }
 
     /// Our action, to be called; with the system's store where it is not told to trust a file.
@@ -201,15 +206,9 @@ pub fn on_loopback(
 }
 
 /// Calls both in turn over a link.
-pub fn over(
-    link: &Link,
-    driver: &Driver,
-    launch: &Launch,
-    calls: usize,
-    added: Duration,
-) -> Result<Series> {
+pub fn over(link: &Link, driver: &Driver, launch: &Launch, calls: usize) -> Result<Series> {
     let target = link.server.run(|| Target::start(SERVER))?;
-    let series = || series(driver, launch, &target, calls, added, None);
+    let series = || series(driver, launch, &target, calls, link.round_trip, None);
     link.client.run(series)
 }
 

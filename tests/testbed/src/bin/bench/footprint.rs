@@ -15,9 +15,21 @@ use crate::figures::{Times, median};
 const ROUNDS: usize = 7;
 const STARTED: &str = "spawned uWSGI master process";
 
+/// What a master has beside uWSGI itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Bare,
+    /// `cmd:curl`, after it ran.
+    Curl,
+    /// The plugin after a takeover, with `ca_file`.
+    File,
+    /// The plugin after a takeover, with the system's store.
+    Store,
+}
+
 /// The master of one kind of uWSGI once it is Lord; medians.
 pub struct Master {
-    pub name: String,
+    pub kind: Kind,
     /// Resident memory, in KiB.
     pub resident: u64,
     /// That part of it that is no file's, in KiB.
@@ -26,60 +38,87 @@ pub struct Master {
     pub threads: u64,
 }
 
+/// All that were measured.
+pub struct Masters(Vec<Master>);
+
+impl Masters {
+    pub fn all(&self) -> &[Master] {
+        &self.0
+    }
+
+    /// The one without the plugin, which the others are held against.
+    pub fn bare(&self) -> Result<&Master> {
+        let mut all = self.0.iter();
+        let bare = all.find(|master| master.kind == Kind::Bare);
+        Ok(bare.ok_or("no master without the plugin was measured")?)
+    }
+
+    /// The most that any with the plugin has of something.
+    pub fn most_of_ours(&self, what: fn(&Master) -> u64) -> Result<u64> {
+        let ours = self.0.iter().filter(|master| master.kind.has_plugin());
+        let most = ours.map(what).max();
+        Ok(most.ok_or("no master with the plugin was measured")?)
+    }
+}
+
+impl Kind {
+    fn has_plugin(self) -> bool {
+        match self {
+            Kind::Bare | Kind::Curl => false,
+            Kind::File | Kind::Store => true,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Bare => "without the plugin",
+            Kind::Curl => "with `cmd:curl`, after it ran",
+            Kind::File => "with the plugin, after a takeover (`ca_file`)",
+            Kind::Store => "with the plugin, after a takeover (the system's store)",
+        }
+    }
+
+    fn config(self, target: &Target) -> NodeConfig {
+        match self {
+            Kind::Bare => bare(),
+            Kind::Curl => with_curl(target),
+            Kind::File => with_plugin(target, true),
+            Kind::Store => with_plugin(target, false),
+        }
+    }
+}
+
 /// The time from exec to the line that says that the master runs.
 pub struct Starts {
     pub without: Times,
     pub with: Times,
 }
 
-struct Kind<'a> {
-    name: String,
-    config: NodeConfig,
-    store: Option<&'a Store>,
-}
-
 /// Measures masters: bare, with the plugin after a takeover, with curl after one.
-pub fn masters(launch: &Launch, target: &Target, store: Option<&Store>) -> Result<Vec<Master>> {
-    let kinds = kinds(target, store);
+pub fn masters(launch: &Launch) -> Result<Masters> {
+    let target = Target::with_name()?;
+    let store = Store::with(&target.robot)?;
+    let mut kinds = vec![Kind::Bare, Kind::Curl, Kind::File];
+    if store.is_some() {
+        kinds.push(Kind::Store);
+    }
     let mut samples: Vec<Vec<Master>> = kinds.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         for (kind, samples) in kinds.iter().zip(&mut samples) {
-            samples.push(sample(launch, kind)?);
+            samples.push(sample(launch, *kind, &target, store.as_ref())?);
         }
     }
-    let medians = kinds.iter().zip(samples).map(|(kind, samples)| {
+    let medians = kinds.into_iter().zip(samples).map(|(kind, samples)| {
         let of = |number: fn(&Master) -> u64| median(samples.iter().map(number).collect());
         Master {
-            name: kind.name.clone(),
+            kind,
             resident: of(|master| master.resident),
             anonymous: of(|master| master.anonymous),
             libraries: of(|master| master.libraries),
             threads: of(|master| master.threads),
         }
     });
-    Ok(medians.collect())
-}
-
-fn kinds<'a>(target: &Target, store: Option<&'a Store>) -> Vec<Kind<'a>> {
-    let kind = |name: &str, config, store| Kind {
-        name: name.into(),
-        config,
-        store,
-    };
-    let mut kinds = vec![
-        kind("without the plugin", bare(), None),
-        kind("with `cmd:curl`, after it ran", with_curl(target), None),
-        kind(
-            "with the plugin, after a takeover (`ca_file`)",
-            with_plugin(target, true),
-            None,
-        ),
-    ];
-    if let Some(store) = store {
-        let name = "with the plugin, after a takeover (the system's store)";
-        kinds.push(kind(name, with_plugin(target, false), Some(store)));
-    }
-    kinds
+    Ok(Masters(medians.collect()))
 }
 
 /// A Lord at once, which calls this.
@@ -106,21 +145,23 @@ fn with_plugin(target: &Target, trust: bool) -> NodeConfig {
     lord(NodeConfig::new(), &action)
 }
 
-fn sample(launch: &Launch, kind: &Kind) -> Result<Master> {
-    let node = Node::start_with(launch, &kind.config.ini(), |command| {
-        command.envs(kind.store.map(|store| ("SSL_CERT_FILE", &store.path)));
+fn sample(launch: &Launch, kind: Kind, target: &Target, store: Option<&Store>) -> Result<Master> {
+    let ini = kind.config(target).ini();
+    let node = Node::start_with(launch, &ini, |command| {
+        let store = store.filter(|_| kind == Kind::Store);
+        command.envs(store.map(|store| ("SSL_CERT_FILE", &store.path)));
     })?;
     let end = node
         .log()
         .wait_for_any(&["i am now the Lord", "lord hook returned"], PATIENCE);
     // uWSGI may lose how a command ended, which is no matter here.
-    let curl_ran = kind.name.contains("curl");
-    if !end.is_some_and(|end| curl_ran || end.contains("i am now the Lord")) {
-        return Err(format!("{}: it is not Lord:\n{}", kind.name, node.log().text()).into());
+    if !end.is_some_and(|end| kind == Kind::Curl || end.contains("i am now the Lord")) {
+        let name = kind.name();
+        return Err(format!("{name}: it is not Lord:\n{}", node.log().text()).into());
     }
     let kib = |what| process::memory_kib(node.pid(), what).ok_or("no such process");
     Ok(Master {
-        name: kind.name.clone(),
+        kind,
         resident: kib("VmRSS")?,
         anonymous: kib("RssAnon")?,
         libraries: libraries(node.pid())? as u64,
@@ -139,11 +180,12 @@ fn libraries(pid: u32) -> Result<usize> {
 }
 
 /// Starts uWSGI so often without the plugin and with it, in turn.
-pub fn starts(launch: &Launch, target: &Target, count: usize) -> Result<Starts> {
+pub fn starts(launch: &Launch, count: usize) -> Result<Starts> {
+    let target = Target::with_name()?;
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..=count {
         without.push(start(launch, &bare())?);
-        with.push(start(launch, &with_plugin(target, true))?);
+        with.push(start(launch, &with_plugin(&target, true))?);
     }
     // The first of each is for warming up.
     let times = |times: Vec<Duration>| Times::new(times.into_iter().skip(1)).ok_or("no starts");

@@ -3,14 +3,15 @@
 use std::fmt::{self, Write as _};
 
 use crate::action::{Series, Traffic};
+use crate::aims::{Aim, Verdict};
 use crate::failover::{self, NEW, OLD, Setting};
 use crate::figures::{Tail, Times};
-use crate::{Figures, aims};
+use crate::{Figures, Result};
 
 /// The whole file.
-pub fn markdown(figures: &Figures, command: &str) -> Result<String, fmt::Error> {
+pub fn markdown(figures: &Figures, aims: &[Aim], command: &str) -> Result<String> {
     let mut text = String::new();
-    head(&mut text, figures, command)?;
+    head(&mut text, figures, aims, command)?;
     action(&mut text, figures)?;
     traffic(&mut text, figures)?;
     footprint(&mut text, figures)?;
@@ -18,7 +19,7 @@ pub fn markdown(figures: &Figures, command: &str) -> Result<String, fmt::Error> 
     Ok(text)
 }
 
-fn head(text: &mut String, figures: &Figures, command: &str) -> fmt::Result {
+fn head(text: &mut String, figures: &Figures, aims: &[Aim], command: &str) -> fmt::Result {
     let machine = &figures.machine;
     writeln!(text, "# Benchmarks\n")?;
     writeln!(
@@ -40,8 +41,12 @@ fn head(text: &mut String, figures: &Figures, command: &str) -> fmt::Result {
     )?;
     writeln!(text, "![The figures as a picture](BENCHMARKS.svg)\n")?;
     writeln!(text, "| aim | found | met |\n|---|---|---|")?;
-    for aim in aims::of(figures) {
-        let met = if aim.met { "yes" } else { "**no**" };
+    for aim in aims {
+        let met = match aim.verdict {
+            Verdict::Met => "yes",
+            Verdict::Missed => "**no**",
+            Verdict::NotMeasured => "**not measured**",
+        };
         writeln!(text, "| {} | {} | {met} |", aim.what, aim.found)?;
     }
     Ok(())
@@ -85,11 +90,8 @@ fn action(text: &mut String, figures: &Figures) -> fmt::Result {
          in the row of the system's store, where both read all of its certificates."
     )?;
     match &figures.how {
-        Some(how) => writeln!(text, "The round-trip time is added by {how}.")?,
-        None => writeln!(
-            text,
-            "This machine allows no network namespaces, so no round-trip time could be added."
-        )?,
+        Ok(how) => writeln!(text, "The round-trip time is added by {how}.")?,
+        Err(why) => writeln!(text, "No round-trip time could be added: {why}.")?,
     }
     let lost: usize = figures.series.iter().map(|series| series.curl.errors).sum();
     if lost > 0 {
@@ -162,20 +164,20 @@ fn traffic(text: &mut String, figures: &Figures) -> fmt::Result {
     )
 }
 
-fn footprint(text: &mut String, figures: &Figures) -> fmt::Result {
+fn footprint(text: &mut String, figures: &Figures) -> Result<()> {
     writeln!(text, "\n## Memory and start-up\n")?;
     writeln!(
         text,
         "| the master of a uWSGI | resident | more than without | of it anonymous | shared libraries | threads |"
     )?;
     writeln!(text, "|---|---:|---:|---:|---:|---:|")?;
-    let bare = &figures.masters[0];
-    for master in &figures.masters {
+    let bare = figures.masters.bare()?;
+    for master in figures.masters.all() {
         let mib = |kib: u64| kib as f64 / 1024.0;
         writeln!(
             text,
             "| {} | {:.1} MiB | {:.1} MiB | {:.1} MiB | {} | {} |",
-            master.name,
+            master.kind.name(),
             mib(master.resident),
             mib(master.resident.saturating_sub(bare.resident)),
             mib(master.anonymous.saturating_sub(bare.anonymous)),
@@ -187,7 +189,7 @@ fn footprint(text: &mut String, figures: &Figures) -> fmt::Result {
     writeln!(
         text,
         "\nMedians of several masters of each kind, each looked at when it had become Lord. Anonymous is what no\n\
-         file backs. What curl itself takes while it runs is not in these figures, since it is a process\n\
+         file backs. The url names the Robot by name, so the plugin has looked one up. What curl itself takes while it runs is not in these figures, since it is a process\n\
          of its own. The plugin's file has {} bytes.\n",
         figures.size
     )?;
