@@ -1,7 +1,8 @@
 //! `make bench`: the plugin beside what a user would have instead, in one run.
 //!
 //! `action` times legion actions and counts their traffic, through `driver`, over `network` and its
-//! `relay`; `footprint` weighs masters; `failover` kills Lords. `figures` are what they find,
+//! `relay`; `footprint` weighs masters; `idle` watches
+//! them; `failover` kills Lords. `figures` are what they find,
 //! `aims` judge it, `report` and `plot` say it.
 
 mod action;
@@ -10,6 +11,7 @@ mod driver;
 mod failover;
 mod figures;
 mod footprint;
+mod idle;
 mod machine;
 mod network;
 mod plot;
@@ -54,6 +56,7 @@ pub struct Figures {
     masters: footprint::Masters,
     starts: footprint::Starts,
     size: u64,
+    idle: idle::Idle,
     failovers: failover::Failovers,
 }
 
@@ -158,6 +161,8 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
     say("weighing masters, and starting them");
     let masters = footprint::masters(&launch)?;
     let starts = footprint::starts(&launch, counts.starts)?;
+    say("watching idle masters: half a minute");
+    let idle = idle::measure(&launch)?;
     say("killing Lords: up to two minutes");
     let failovers = failover::measure(&launch, counts.legions)?;
     Ok(Figures {
@@ -169,6 +174,7 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
         masters,
         starts,
         size: footprint::size(plugins)?,
+        idle,
         failovers,
     })
 }
