@@ -25,7 +25,8 @@ impl Namespace {
         thread::scope(|scope| {
             let made = scope.spawn(|| {
                 // SAFETY: it only changes this thread, which ends.
-                check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
+                check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
+                    .map_err(|error| io::Error::other(format!("no network namespace: {error}")))?;
                 run("ip link set lo up")?;
                 File::open("/proc/thread-self/ns/net").map(|file| Namespace(file.into()))
             });
@@ -102,7 +103,9 @@ impl Link {
         let (client, server) = (Namespace::new()?, Namespace::new()?);
         let device = |namespace: &Namespace, address| {
             namespace.run(|| {
-                let device = relay::device("bench")?;
+                let device = relay::device("bench").map_err(|error| {
+                    format!("no netem: {why}; and no TUN device for a relay: {error}")
+                })?;
                 configure(address)?;
                 Ok(device)
             })
