@@ -15,6 +15,9 @@ say() { printf '%s: %s\n' "$program" "$*" >&2; }
 die() { printf '%s: ERROR %s\n' "$program" "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# needs TOOL PACKAGE: the tool is there, or it is said in which Debian package it is
+needs() { have "$1" || die "$1 was not found: apt-get install $2"; }
+
 find_cargo() {
     have cargo || PATH="$HOME/.cargo/bin:$PATH"
     have cargo || die "cargo was not found; install Rust: https://rustup.rs"
@@ -38,8 +41,9 @@ source_date_epoch() {
     if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then
         printf '%s\n' "$SOURCE_DATE_EPOCH"
     else
-        git log -1 --format=%ct 2>/dev/null ||
-            die "this is no git repository: set SOURCE_DATE_EPOCH to the time that the package is to bear, in seconds"
+        needs git git
+        git log -1 --format=%ct ||
+            die "git does not tell the time of the last commit: set SOURCE_DATE_EPOCH to the time that the package is to bear, in seconds"
     fi
 }
 

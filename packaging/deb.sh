@@ -4,7 +4,7 @@
 # package dpkg-dev, and no root.
 #
 # DEBFULLNAME and DEBEMAIL, as for Debian's own tools, name its maintainer; else it is the author of
-# the last commit.
+# the last commit. With LINTIAN=required it is an error that lintian is not there to check it.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -15,9 +15,10 @@ plugins=usr/lib/uwsgi/plugins
 doc=usr/share/doc/$package
 revision=1
 
-for tool in dpkg-deb dpkg-shlibdeps; do
-    have "$tool" || die "$tool was not found: apt-get install dpkg-dev"
-done
+needs dpkg-deb dpkg
+needs dpkg-shlibdeps dpkg-dev
+needs python3 python3
+if [ "${LINTIAN:-}" = required ]; then needs lintian lintian; fi
 
 warn_if_dirty
 SOURCE_DATE_EPOCH=$(source_date_epoch)
@@ -29,7 +30,8 @@ arch=$(dpkg --print-architecture)
 if [ -n "${DEBEMAIL:-}" ]; then
     maintainer="${DEBFULLNAME:-$DEBEMAIL} <$DEBEMAIL>"
 else
-    maintainer=$(git log -1 --format='%an <%ae>' 2>/dev/null) || die "who maintains the package? Set DEBFULLNAME and DEBEMAIL"
+    needs git git
+    maintainer=$(git log -1 --format='%an <%ae>') || die "who maintains the package? Set DEBFULLNAME and DEBEMAIL"
 fi
 
 packaging/build.sh

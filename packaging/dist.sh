@@ -5,6 +5,7 @@ set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+needs python3 python3
 warn_if_dirty
 epoch=$(source_date_epoch)
 name=uwsgi-hetzner-$(version)-linux-$(uname -m)
