@@ -113,7 +113,8 @@ END
 # --- The package ------------------------------------------------------------------------------
 
 find "$root_of_package" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
-deb=target/dist/${package}_${deb_version}_$arch.deb
+# In a file's name GitHub makes a dot of the ~, and then SHA256SUMS would name another file.
+deb=target/dist/${package}_${deb_version/\~/.}_$arch.deb
 dpkg-deb --build --root-owner-group -Zxz "$root_of_package" "$deb.new" >/dev/null
 mv "$deb.new" "$deb"
 rm -rf "$stage"
