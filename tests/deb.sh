@@ -21,7 +21,7 @@ as_root() {
 
 have apt-get && have dpkg || die "NOT RUN: this needs Debian, Ubuntu or what descends from them"
 upstream=$(version)
-deb=${given:-$root/target/dist/${package}_${upstream/-/\~}-1_$(dpkg --print-architecture).deb}
+deb=${given:-$root/target/dist/${package}_${upstream/-/.}-1_$(dpkg --print-architecture).deb}
 [ -f "$deb" ] || die "there is no $deb: run make deb first"
 
 [ "$(id -u)" = 0 ] || { have sudo && sudo -n true; } || die "NOT RUN: this installs a package, so it needs root, or sudo without a password"
@@ -72,7 +72,10 @@ for file in README.md.gz changelog.gz changelog.Debian.gz copyright THIRD-PARTY-
     dpkg -L "$package" | grep -qx "/usr/share/doc/$package/$file" || die "the package has no $file"
 done
 
-say "a takeover with $(readlink -f "$(command -v uwsgi-core)") $(uwsgi-core --version)"
+# Debian's alternative, as its manual has it; or the very program.
+uwsgi=uwsgi-core
+if have uwsgi && [ "$(readlink -f "$(command -v uwsgi)")" = /usr/bin/uwsgi-core ]; then uwsgi=uwsgi; fi
+say "a takeover with $uwsgi, $(readlink -f "$(command -v "$uwsgi")") $("$uwsgi" --version)"
 "$robot" >"$work/robot.log" 2>&1 &
 processes+=($!)
 wait_for '^legion-lord = ' "$work/robot.log"
@@ -86,7 +89,7 @@ legion-death-on-lord-error = 300
 $(grep '^legion-lord = ' "$work/robot.log")
 END
 : >"$work/uwsgi.log"
-(cd / && exec uwsgi-core --ini "$work/uwsgi.ini") >"$work/uwsgi.log" 2>&1 &
+(cd / && exec "$uwsgi" --ini "$work/uwsgi.ini") >"$work/uwsgi.log" 2>&1 &
 processes+=($!)
 wait_for '^\[hetzner\] uwsgi-hetzner ' "$work/uwsgi.log"
 wait_for '^\[hetzner-failoverip\] (ERROR 4\.4\.4\.4|4\.4\.4\.4 is routed)' "$work/uwsgi.log"
