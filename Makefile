@@ -1,6 +1,6 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak memcheck bench matrix build install dist deb deb-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak memcheck bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo   three uWSGI nodes on this machine, and what happens when servers die'
@@ -12,6 +12,7 @@ help:
 	@echo 'make install   that, where uwsgi looks for plugins, or in PLUGINDIR (DESTDIR goes before it)'
 	@echo 'make dist      an archive of it in target/dist, the same for everybody who builds this commit'
 	@echo 'make deb       a Debian package of it in target/dist; make deb-test, as root, tries it out'
+	@echo 'make package-test   what install and dist do, tried out in a directory'
 	@echo 'make reproducible   whether two builds of the last commit give the same file'
 	@echo 'make matrix    all tests of the archive in every uWSGI from 2.0.1 on (ten minutes)'
 	@echo 'make check  what must be clean before a commit: format, lints, documentation'
@@ -52,6 +53,9 @@ deb:
 
 deb-test:
 	@tests/deb.sh
+
+package-test:
+	@tests/packaging.sh
 
 reproducible:
 	@tests/reproducible.sh
