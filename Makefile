@@ -81,6 +81,7 @@ deny:
 	@command -v cargo-deny >/dev/null || \
 		{ echo 'make deny needs cargo-deny, which was not found: cargo install --locked cargo-deny' >&2; exit 1; }
 	cargo deny --locked check
+	cargo deny --config fuzz/deny.toml --manifest-path fuzz/Cargo.toml --locked check
 
 clean:
 	cargo clean
