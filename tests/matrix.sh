@@ -31,6 +31,9 @@ for version in "${versions[@]}"; do binaries+=("$version=$PWD/target/uwsgi/$vers
 distribution=/usr/bin/uwsgi-core
 if [ -x "$distribution" ]; then
     binaries+=("distribution=$distribution")
+elif have apt-get; then
+    # Debian and its like have one, which tests/setup.sh could not install.
+    die "NOT RUN: the distribution's uWSGI is missing: apt-get install uwsgi-core"
 else
     say "this system has no uWSGI of its own"
 fi
