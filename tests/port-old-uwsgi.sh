@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Makes the source of a uWSGI older than 2.0.15 compile with what is current: tests/port-old-uwsgi.sh SOURCE
 #
-# The Legion stays what it was, but for how it allocates its cipher contexts.
+# The oldest that this project claims is 2.0.1: 2.0 itself has no legion-death-on-lord-error, without which
+# a node whose takeover failed stays Lord. What follows is all that stops 2.0.1 to 2.0.14 from compiling as they
+# are. The Legion stays what it was, but for how it allocates its cipher contexts.
 set -euo pipefail
 cd "$1"
 
