@@ -56,8 +56,8 @@ fn head(text: &mut String, figures: &Figures, aims: &[Aim], command: &str) -> fm
     writeln!(text, "# Benchmarks\n")?;
     writeln!(
         text,
-        "Written by `{command}` on {}, of commit `{}`: everything in one run, each thing beside\n\
-         what it is compared with, in turn. \"curl\" is what a user would have instead, in the same uWSGI:\n\
+        "Written by `{command}` on {}, of commit `{}`:\n\
+         everything in one run, each thing beside what it is compared with, in turn. \"curl\" is what a user would have instead, in the same uWSGI:\n\
          `legion-lord = failover cmd:curl -sSf -u ... -d active_server_ip=... URL`.\n",
         machine.date, machine.commit
     )?;
@@ -221,8 +221,8 @@ fn footprint(text: &mut String, figures: &Figures) -> Result<()> {
     writeln!(
         text,
         "\nMedians of several masters of each kind, each looked at when it had become Lord. Anonymous is what no\n\
-         file backs. The url names the Robot by name, so the plugin has looked one up. What curl itself takes while it runs is not in these figures, since it is a process\n\
-         of its own. The plugin's file has {} bytes.\n",
+         file backs. The url names the Robot by name, so the plugin has looked one up. What curl itself takes\n\
+         while it runs is not in these figures, since it is a process of its own. The plugin's file has {} bytes.\n",
         figures.size
     )?;
     writeln!(
