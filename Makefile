@@ -77,11 +77,12 @@ clippy:
 doc:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items --quiet
 
+# DENY says what to check: make deny DENY="licenses bans sources" without what has to be fetched
 deny:
 	@command -v cargo-deny >/dev/null || \
 		{ echo 'make deny needs cargo-deny, which was not found: cargo install --locked cargo-deny' >&2; exit 1; }
-	cargo deny --locked check
-	cargo deny --config fuzz/deny.toml --manifest-path fuzz/Cargo.toml --locked check
+	cargo deny --locked check $(DENY)
+	cargo deny --config fuzz/deny.toml --manifest-path fuzz/Cargo.toml --locked check $(DENY)
 
 clean:
 	cargo clean
