@@ -1,11 +1,43 @@
 //! Configurations of nodes, on loopback.
 
 use std::net::UdpSocket;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A UDP port of 127.0.0.1 that nobody uses now.
+/// The lowest port that is taken.
+const LEAST: u32 = 10_000;
+/// The kernel gives ports from here on to whoever asks for any, unless it is told otherwise.
+const USUAL_EPHEMERAL: u32 = 32_768;
+
+/// A UDP port of 127.0.0.1 that nobody uses now. Nobody will be given it who asks for any port, and
+/// nobody here twice, before its node binds it.
+///
+/// # Panics
+/// There is none.
 pub fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
-    socket.local_addr().expect("it is bound").port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let ports = ports_to_choose();
+    let number = ports.end - ports.start;
+    // Other processes begin elsewhere.
+    let begin = std::process::id().wrapping_mul(977) % number;
+    for _ in 0..number {
+        let taken = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = (ports.start + begin.wrapping_add(taken) % number) as u16;
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("loopback has no free UDP port in {ports:?}");
+}
+
+/// Those below the ones that the kernel gives away.
+fn ports_to_choose() -> Range<u32> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let first = range
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok());
+    let end = first.unwrap_or(USUAL_EPHEMERAL).clamp(LEAST + 1000, 65_000);
+    LEAST..end
 }
 
 /// A legion: who its nodes are, and what they do.
