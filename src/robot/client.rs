@@ -28,6 +28,8 @@ const MAX_HEAD: usize = 64 * 1024;
 /// How long one attempt to connect, TLS included, may take: a lost packet is sent again in
 /// less, and another attempt is made soon.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The same through a proxy, which connects in turn.
+const CONNECT_BY_PROXY: Duration = Duration::from_secs(10);
 
 /// Why there can be no request at all.
 #[derive(Debug, Error)]
@@ -48,6 +50,8 @@ pub enum SetupError {
 pub struct Client {
     agent: Agent,
     uri: ureq::http::Uri,
+    /// How long one attempt to connect may take.
+    connect: Duration,
     /// Who is asked, as the log names it.
     host: String,
     credentials: Credentials,
@@ -84,6 +88,10 @@ impl Client {
             ),
             None => order.url.host().into(),
         };
+        let connect = match &proxy {
+            Some(_) => CONNECT_BY_PROXY,
+            None => CONNECT,
+        };
         let config = Agent::config_builder()
             .tls_config(trust::tls_config(&order.trust)?)
             .proxy(proxy)
@@ -100,6 +108,7 @@ impl Client {
                 PatientResolver::default(),
             ),
             uri,
+            connect,
             host,
             credentials: Credentials::new(&order.username, order.password()?)?,
             form: serde_urlencoded::to_string([("active_server_ip", order.active_ip.to_string())])?,
@@ -118,7 +127,7 @@ impl Client {
         read: impl FnOnce(&Reader, &Answer) -> T,
     ) -> Result<T, Failure> {
         self.exchange.begin(within);
-        let exchanged = self.exchange(method, within);
+        let exchanged = self.send(method, within);
         let sent = self.exchange.is_sent();
         self.requests += u32::from(sent);
         let (status, location, body) =
@@ -139,7 +148,7 @@ impl Client {
         Ok(read(&reader, &answer))
     }
 
-    fn exchange(
+    fn send(
         &self,
         method: Method,
         within: Duration,
@@ -184,7 +193,7 @@ impl Client {
             .agent
             .configure_request(request)
             .timeout_global(Some(within))
-            .timeout_connect(Some(CONNECT.min(within)))
+            .timeout_connect(Some(self.connect.min(within)))
             .timeout_resolve(Some(CONNECT.min(within)))
             .build();
         self.agent.run(request)

@@ -22,6 +22,9 @@ use crate::fork::Uninherited;
 /// else may, and it gets what time is left when nobody did.
 const FIRST_TRY: Duration = Duration::from_secs(1);
 
+/// The shortest wait for a socket.
+const LEAST_WAIT: Duration = Duration::from_micros(1);
+
 /// One request at a time, as the client and its connections share it: until when it may take, and
 /// whether any of it may have gone out.
 #[derive(Debug, Clone)]
@@ -98,7 +101,8 @@ impl Exchange {
         };
         match after {
             Duration::ZERO => Err(Error::Timeout(reason)),
-            after => Ok((after, reason)),
+            // Less than the kernel can count would be none to it, and so without end.
+            after => Ok((after.max(LEAST_WAIT), reason)),
         }
     }
 }
@@ -303,5 +307,60 @@ impl<T: Transport> Transport for Watched<T> {
 
     fn is_tls(&self) -> bool {
         self.transport.is_tls()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn exchange(left: Duration, left_to_open: Option<Duration>) -> Exchange {
+        let exchange = Exchange::default();
+        exchange.begin(left);
+        exchange.state().end_of_opening = left_to_open.map(|left| Instant::now() + left);
+        exchange
+    }
+
+    fn time_for(exchange: &Exchange, after: Duration) -> Result<(Duration, Timeout), Error> {
+        exchange.time_for(NextTimeout {
+            after: time::Duration::Exact(after),
+            reason: Timeout::RecvResponse,
+            ..NextTimeout::default()
+        })
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let (short, shorter) = (LONG / 2, LONG / 4);
+        let bounded = |exchange: &Exchange, after| {
+            let (time, reason) = time_for(exchange, after).unwrap();
+            (time <= shorter, reason)
+        };
+        let by_client = exchange(LONG, Some(short));
+        assert_eq!(bounded(&by_client, shorter), (true, Timeout::RecvResponse));
+        let by_end = exchange(shorter, None);
+        assert_eq!(bounded(&by_end, LONG), (true, Timeout::Global));
+        let by_opening = exchange(LONG, Some(shorter));
+        assert_eq!(bounded(&by_opening, short), (true, Timeout::Connect));
+    }
+
+    #[test]
+    fn what_is_over_is_not_waited_for() {
+        for over in [
+            exchange(Duration::ZERO, None),
+            exchange(LONG, Some(Duration::ZERO)),
+        ] {
+            assert!(matches!(time_for(&over, LONG), Err(Error::Timeout(_))));
+        }
+    }
+
+    /// To the kernel, no time at all is no bound.
+    #[test]
+    fn the_least_time_is_some() {
+        let exchange = exchange(LONG, None);
+        let (time, _) = time_for(&exchange, Duration::from_nanos(1)).unwrap();
+        assert_eq!(time, LEAST_WAIT);
     }
 }

@@ -80,16 +80,19 @@ fn complete(value: &str) -> Option<String> {
     Some(format!("{scheme}://{authority}{port}"))
 }
 
-/// Whether a host is in a list such as `example.com,.example.org,10.0.0.0/8,*`: a name stands
-/// for itself and all below it.
+/// Whether a host is in a list such as `example.com,.example.org,10.0.0.0/8`: a name stands for
+/// itself and all below it. A list that is `*` holds all.
 fn is_excepted(host: &str, exceptions: &str) -> bool {
+    if exceptions == "*" {
+        return true;
+    }
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     exceptions
         .split([',', ' ', '\t'])
         .filter(|exception| !exception.is_empty())
         .any(|exception| match host.parse::<IpAddr>() {
-            Ok(address) => exception == "*" || holds_address(exception, address),
-            Err(_) => exception == "*" || holds_name(exception, &host),
+            Ok(address) => holds_address(exception, address),
+            Err(_) => holds_name(exception, &host),
         })
 }
 
@@ -102,23 +105,15 @@ fn holds_name(exception: &str, host: &str) -> bool {
 fn holds_address(exception: &str, address: IpAddr) -> bool {
     let (network, prefix) = match exception.split_once('/') {
         Some((network, prefix)) => (network, prefix.parse().ok()),
-        None => (exception, Some(128)),
+        None => (exception, Some(0)),
     };
-    let network = network.trim_start_matches('[').trim_end_matches(']');
     match (network.parse(), address, prefix) {
-        (Ok(IpAddr::V4(network)), IpAddr::V4(address), Some(prefix)) => {
-            let ignored = 32_u32.saturating_sub(prefix);
-            (u32::from(network) ^ u32::from(address))
-                .checked_shr(ignored)
-                .unwrap_or(0)
-                == 0
+        (Ok(network), address, Some(0)) => address == network,
+        (Ok(IpAddr::V4(network)), IpAddr::V4(address), Some(prefix @ 1..=32)) => {
+            (u32::from(network) ^ u32::from(address)) >> (32 - prefix) == 0
         }
-        (Ok(IpAddr::V6(network)), IpAddr::V6(address), Some(prefix)) => {
-            let ignored = 128_u32.saturating_sub(prefix);
-            (u128::from(network) ^ u128::from(address))
-                .checked_shr(ignored)
-                .unwrap_or(0)
-                == 0
+        (Ok(IpAddr::V6(network)), IpAddr::V6(address), Some(prefix @ 1..=128)) => {
+            (u128::from(network) ^ u128::from(address)) >> (128 - prefix) == 0
         }
         _ => false,
     }
@@ -226,9 +221,15 @@ mod tests {
             ("10.1.2.3", "10.1.2.3", true),
             ("10.1.2.3", "10.0.0.0/8", true),
             ("11.1.2.3", "10.0.0.0/8", false),
-            ("10.1.2.3", "0.0.0.0/0", true),
+            ("10.1.2.3", "10.1.2.3/32", true),
+            ("10.1.2.3", "10.1.2.3/33", false),
+            // To curl it is no prefix.
+            ("10.1.2.3", "0.0.0.0/0", false),
+            ("10.1.2.3", "10.1.2.3/0", true),
             ("10.1.2.3", "2.3", false),
-            ("::1", "[::1]", true),
+            ("::1", "::1", true),
+            ("::1", "[::1]", false),
+            ("::1", "x,*", false),
             ("2a01::5", "2a01::/16", true),
             ("2b01::5", "2a01::/16", false),
         ] {

@@ -14,7 +14,10 @@ pub const TESTS: &[Test] = &[
     ("proxy_is_bypassed_by_no_proxy", no_proxy),
     ("proxy_that_is_dead_is_no_connection", dead_proxy),
     ("proxy_that_refuses_is_no_connection", refusing_proxy),
-    ("proxy_that_drips_or_is_silent_is_no_connection", slow_proxy),
+    (
+        "proxy_that_answers_without_end_is_no_connection",
+        slow_proxy,
+    ),
     ("proxy_with_tls_and_a_login", https_proxy),
     ("proxy_of_socks_is_a_mistake", socks_proxy),
     ("proxy_is_not_for_http", plain_http),
@@ -95,7 +98,7 @@ fn refusing_proxy(context: &Context) {
 
 /// However long each byte is waited for: it is over when its time is, and leaves nothing behind.
 fn slow_proxy(context: &Context) {
-    for manner in [Manner::Drips, Manner::Silent] {
+    for manner in [Manner::Drips, Manner::Floods, Manner::Silent] {
         let (robot, proxy) = (robot(), Proxy::start_with(manner, None).unwrap());
         let action = action(&robot, "timeout=1,deadline=4");
         let node = node_with(context, &action, &[("HTTPS_PROXY", &proxy.url())]);

@@ -23,6 +23,8 @@ pub enum Manner {
     Tunnels,
     /// Its answer comes byte by byte, and has no end.
     Drips,
+    /// The head of its answer has no end, and comes as fast as can be.
+    Floods,
     /// It says nothing, and does not hang up.
     Silent,
 }
@@ -131,7 +133,13 @@ fn behind_tls(
     outside.set_read_timeout(glance)?;
     thread::scope(|scope| {
         scope.spawn(|| serve(inside, manner, seen));
-        while pass_on(&mut client, &mut outside)? && pass_on(&mut outside, &mut client)? {}
+        let mut both_ways = || {
+            Ok::<_, io::Error>(
+                pass_on(&mut client, &mut outside)? && pass_on(&mut outside, &mut client)?,
+            )
+        };
+        while both_ways().unwrap_or(false) {}
+        // However it ended: or the other side would be waited for.
         outside.shutdown(Shutdown::Both)
     })
 }
@@ -166,6 +174,7 @@ fn serve(mut client: TcpStream, manner: Manner, seen: &Mutex<Seen>) -> io::Resul
     match manner {
         Manner::Tunnels => {}
         Manner::Drips => return drip(&mut client),
+        Manner::Floods => return flood(&mut client),
         // Until the client hangs up.
         Manner::Silent => return client.read(&mut [0]).map(|_| ()),
     }
@@ -195,6 +204,14 @@ fn drip(client: &mut TcpStream) -> io::Result<()> {
     for _ in 0..DRIPS {
         client.write_all(b".")?;
         thread::sleep(DRIP);
+    }
+    Ok(())
+}
+
+fn flood(client: &mut TcpStream) -> io::Result<()> {
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n")?;
+    for _ in 0..1_000_000 {
+        client.write_all(b"X-Flood: one header of many\r\n")?;
     }
     Ok(())
 }
