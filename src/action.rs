@@ -17,7 +17,8 @@ const NAME: &str = "hetzner-failoverip";
 /// After a takeover as long as this, what peers sent meanwhile is no longer worth hearing.
 const LONG_DEAF: Duration = Duration::from_secs(30);
 
-/// A takeover ends by itself at its deadline; only a bug lets it run on for this long.
+/// A takeover ends by itself at its deadline; only a file that hangs, or a bug, lets it run on for
+/// this long.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Routes the failover IP as the argument orders, and blocks until that has succeeded
@@ -58,8 +59,8 @@ fn warn_of_shortfall() {
     if confidential::fell_short() | fork::fell_short() {
         log!(
             NAME,
-            "WARNING a worker that was started during this takeover, or a core dump, may hold the \
-             password: the kernel refused to keep memory or a connection from them"
+            "WARNING a worker that was started during this takeover, a core dump, or the swap if \
+             memory is locked, may hold the password: it could not be kept from them"
         );
     }
 }

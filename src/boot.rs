@@ -104,11 +104,8 @@ impl Findings {
                     .extend(order.check_files().iter().map(|mistake| line(mistake)));
                 self.mistakes
                     .extend(robot::proxy_for(&order.url).err().map(|error| line(&error)));
-                self.mistakes.extend(
-                    robot::check_store(&order.trust)
-                        .err()
-                        .map(|error| line(&error)),
-                );
+                self.mistakes
+                    .extend(robot::check_store(&order).err().map(|error| line(&error)));
             }
             Err(mistakes) => self
                 .mistakes

@@ -59,7 +59,7 @@ unsafe impl Send for Arena {}
 /// thread of its own: what is left on its stack afterwards is wiped.
 #[inline(never)]
 pub fn run<T>(work: impl FnOnce() -> T) -> T {
-    let _stack = ConfidentialStack::begin(Stack::below_here());
+    let _stack = ConfidentialStack::begin(Pages::below_here());
     at_a_distance(work)
 }
 
@@ -70,12 +70,12 @@ pub fn fell_short() -> bool {
 
 /// While it lives, this thread is confidential. It ends with a panic, too.
 struct ConfidentialStack {
-    stack: Stack,
+    stack: Pages,
     slot: Option<&'static [AtomicUsize; 2]>,
 }
 
 impl ConfidentialStack {
-    fn begin(stack: Stack) -> ConfidentialStack {
+    fn begin(stack: Pages) -> ConfidentialStack {
         let slot = STACKS.iter().find(|[start, _]| {
             let free = start.compare_exchange(0, stack.start, Ordering::Relaxed, Ordering::Relaxed);
             free.is_ok()
@@ -83,7 +83,7 @@ impl ConfidentialStack {
         // Without a slot nobody could undo it in a child: see `keep_stacks`.
         let is_kept = slot.is_some_and(|[_, length]| {
             length.store(stack.length, Ordering::Relaxed);
-            stack.length > 0 && keep(stack.start, stack.length)
+            stack.keep()
         });
         if !is_kept {
             FELL_SHORT.store(true, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl Drop for ConfidentialStack {
         IS_CONFIDENTIAL.set(false);
         // Its pages are given back, and come again empty. The stack itself is kept by the C
         // library for another thread, which has no secrets.
-        empty(self.stack.start, self.stack.length);
+        self.stack.empty();
         self.stack.make_usual();
         if let Some([start, length]) = self.slot {
             length.store(0, Ordering::Relaxed);
@@ -111,7 +111,7 @@ impl Drop for ConfidentialStack {
 /// them to threads of its own, and these must not lose them when they fork in turn.
 pub fn keep_stacks() {
     for [start, length] in &STACKS {
-        let stack = Stack {
+        let stack = Pages {
             start: start.load(Ordering::Relaxed),
             length: length.load(Ordering::Relaxed),
         };
@@ -127,24 +127,25 @@ fn at_a_distance<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The part of this thread's stack that is not in use yet, in whole pages.
-struct Stack {
+/// Whole pages of ours with nothing in them that is in use: a new arena, or the part of a thread's
+/// stack that its frames have not reached, or have left.
+struct Pages {
     start: usize,
     length: usize,
 }
 
-impl Stack {
-    /// What lies above the current frame stays as it is: the C library keeps its own data
+impl Pages {
+    /// Those of this thread's stack. What lies above the current frame stays as it is: the C library keeps its own data
     /// there, which a forked process needs.
     #[inline(never)]
-    fn below_here() -> Stack {
+    fn below_here() -> Pages {
         let here = std::hint::black_box(0_u8);
         // SAFETY: the attributes are those of this very thread, and are given back.
         unsafe {
             let page = libc::sysconf(libc::_SC_PAGESIZE).unsigned_abs() as usize;
             let mut attributes = std::mem::zeroed();
             if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
-                return Stack {
+                return Pages {
                     start: 0,
                     length: 0,
                 };
@@ -154,46 +155,49 @@ impl Stack {
             libc::pthread_attr_destroy(&mut attributes);
             let start = (start as usize).next_multiple_of(page);
             let end = (&raw const here as usize) / page * page - page;
-            Stack {
+            Pages {
                 start,
                 length: end.saturating_sub(start),
             }
         }
     }
 
+    /// Keeps them from forked processes and core dumps, if the kernel can.
+    fn keep(&self) -> bool {
+        let is_kept = [libc::MADV_WIPEONFORK, libc::MADV_DONTDUMP];
+        is_kept.map(|advice| self.advise(advice)) == [true; 2]
+    }
+
+    /// Undoes [`keep`](Pages::keep).
     fn make_usual(&self) {
-        advise(self.start, self.length, libc::MADV_DODUMP);
-        advise(self.start, self.length, libc::MADV_KEEPONFORK);
+        self.advise(libc::MADV_DODUMP);
+        self.advise(libc::MADV_KEEPONFORK);
     }
-}
 
-/// Keeps memory from forked processes and core dumps, if the kernel can.
-fn keep(start: usize, length: usize) -> bool {
-    let is_kept = [libc::MADV_WIPEONFORK, libc::MADV_DONTDUMP];
-    is_kept.map(|advice| advise(start, length, advice)) == [true; 2]
-}
-
-/// Gives the content of memory back to the kernel; what is read there next is zero.
-fn empty(start: usize, length: usize) {
-    if length == 0 || advise(start, length, libc::MADV_DONTNEED) {
-        return;
-    }
-    // It is locked, as all is with uWSGI's `never-swap`. It will be locked again as it is used.
-    // SAFETY: it changes where pages may be, and not what is in them.
-    unsafe {
-        libc::munlock(start as *const c_void, length);
-        if !advise(start, length, libc::MADV_DONTNEED) {
+    /// Gives their content back to the kernel; what is read there next is zero.
+    fn empty(&self) {
+        if self.length == 0 || self.advise(libc::MADV_DONTNEED) {
+            return;
+        }
+        // They are locked, as all is with uWSGI's `never-swap`, and are to be again when used.
+        let (start, length) = (self.start as *const c_void, self.length);
+        // SAFETY: it changes where pages may be, and not what is in them.
+        let is_done = unsafe {
+            libc::munlock(start, length) == 0
+                && self.advise(libc::MADV_DONTNEED)
+                && libc::mlock2(start, length, libc::MLOCK_ONFAULT) == 0
+        };
+        if !is_done {
             FELL_SHORT.store(true, Ordering::Relaxed);
         }
-        libc::mlock2(start as *const c_void, length, libc::MLOCK_ONFAULT);
     }
-}
 
-/// Tells the kernel about memory of ours: the arena, or pages of a stack below all frames in
-/// use. A kernel that does not know the advice refuses it.
-fn advise(start: usize, length: usize, advice: i32) -> bool {
-    // SAFETY: none of the advice that is given here harms what is in use.
-    length > 0 && unsafe { libc::madvise(start as *mut c_void, length, advice) } == 0
+    /// A kernel that does not know the advice refuses it.
+    fn advise(&self, advice: i32) -> bool {
+        let start = self.start as *mut c_void;
+        // SAFETY: pages of ours, with nothing in them that is in use.
+        self.length > 0 && unsafe { libc::madvise(start, self.length, advice) } == 0
+    }
 }
 
 impl Confidential {
@@ -263,11 +267,15 @@ impl Arena {
             if memory == libc::MAP_FAILED {
                 return Arena::Refused;
             }
-            if !keep(memory as usize, ARENA) {
+            let pages = Pages {
+                start: memory as usize,
+                length: ARENA,
+            };
+            if !pages.keep() {
                 FELL_SHORT.store(true, Ordering::Relaxed);
             }
             // With `never-swap` all of it is there already.
-            empty(memory as usize, ARENA);
+            pages.empty();
             ARENA_START.store(memory as usize, Ordering::Release);
             Arena::Made(Heap::new(memory.cast(), ARENA))
         }

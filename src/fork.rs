@@ -16,9 +16,8 @@ use crate::confidential;
 
 const FREE: i32 = -1;
 
-/// The file descriptors to close in a child. A process has two takeovers at the most, one on
-/// the legion thread and one on the main thread, each with two connections if there is a proxy,
-/// or with a password file.
+/// The sockets to close in a child. A process has two takeovers at the most, one on the legion
+/// thread and one on the main thread, each with two connections if there is a proxy.
 static OPEN: [AtomicI32; 8] = [const { AtomicI32::new(FREE) }; 8];
 
 /// Whether something could not be kept from children.
@@ -40,9 +39,10 @@ impl ForkLock {
         unsafe { libc::pthread_mutex_lock(self.0.get()) };
     }
 
-    /// On the thread that has locked it.
-    fn unlock(&self) {
-        // SAFETY: as above.
+    /// # Safety
+    /// This thread has locked it; in a child, the thread that forked has.
+    unsafe fn unlock(&self) {
+        // SAFETY: an initialised mutex; the rest is the caller's promise.
         unsafe { libc::pthread_mutex_unlock(self.0.get()) };
     }
 }
@@ -52,7 +52,8 @@ fn without_forks<T>(work: impl FnOnce() -> T) -> T {
     struct Unlock;
     impl Drop for Unlock {
         fn drop(&mut self) {
-            FORKING.unlock();
+            // SAFETY: made on this thread, right after it was locked.
+            unsafe { FORKING.unlock() };
         }
     }
     FORKING.lock();
@@ -60,7 +61,8 @@ fn without_forks<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// A file or a socket that is closed in every child that is forked while it lives.
+/// A socket that is closed in every child that is forked while it lives. Not for files, which may
+/// hang when they are closed, and with them whoever forks.
 #[derive(Debug)]
 pub struct Uninherited<T: AsRawFd> {
     open: ManuallyDrop<T>,
@@ -72,13 +74,6 @@ impl<T: AsRawFd> Uninherited<T> {
     pub fn open(open: impl FnOnce() -> io::Result<T>) -> io::Result<Uninherited<T>> {
         watch();
         without_forks(|| open().map(Uninherited::register))
-    }
-
-    /// The same for what has been opened just now, since that may block: a child that was forked
-    /// since then has it.
-    pub fn new(open: T) -> Uninherited<T> {
-        watch();
-        without_forks(|| Uninherited::register(open))
     }
 
     fn register(open: T) -> Uninherited<T> {
@@ -147,12 +142,14 @@ unsafe extern "C" fn before_fork() {
 }
 
 unsafe extern "C" fn after_fork() {
-    FORKING.unlock();
+    // SAFETY: locked before the fork, on this thread.
+    unsafe { FORKING.unlock() };
 }
 
 /// Runs in the child, on the only thread it has, which is the one that forked.
 unsafe extern "C" fn in_child() {
-    FORKING.unlock();
+    // SAFETY: locked before the fork, on the thread that this is a copy of.
+    unsafe { FORKING.unlock() };
     confidential::keep_stacks();
     for slot in &OPEN {
         let fd = slot.swap(FREE, Ordering::Relaxed);
@@ -167,13 +164,18 @@ unsafe extern "C" fn in_child() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::Read;
+    use std::mem::MaybeUninit;
+    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     #[test]
     fn a_child_does_not_have_it() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let ours = Uninherited::new(ours);
+        let ours = Uninherited::open(|| Ok(ours)).unwrap();
         // SAFETY: the child does nothing but wait for its end.
         let child = unsafe { libc::fork() };
         if child == 0 {
@@ -192,5 +194,56 @@ mod tests {
             libc::waitpid(child, std::ptr::null_mut(), 0);
         }
         assert_eq!(end.unwrap(), 0);
+    }
+    /// Whether any file descriptor of this process is that file. It does not allocate.
+    fn has_open(inode: u64) -> bool {
+        (0..1024).any(|fd| {
+            let mut status = MaybeUninit::<libc::stat>::uninit();
+            // SAFETY: the status is ours to write to, and read only if it was written.
+            unsafe {
+                libc::fstat(fd, status.as_mut_ptr()) == 0 && status.assume_init().st_ino == inode
+            }
+        })
+    }
+
+    #[test]
+    fn a_child_that_is_forked_just_then_does_not_have_it_either() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (path, inode) = (
+            file.path().to_owned(),
+            file.as_file().metadata().unwrap().ino(),
+        );
+        let file = file.into_temp_path();
+        let ended = Arc::new(AtomicBool::new(false));
+        let opener = std::thread::spawn({
+            let ended = ended.clone();
+            move || {
+                while !ended.load(Ordering::Relaxed) {
+                    let open = || {
+                        let file = File::open(&path)?;
+                        // A moment in which it is open, and nobody knows of it.
+                        std::thread::sleep(Duration::from_millis(1));
+                        Ok(file)
+                    };
+                    drop(Uninherited::open(open).unwrap());
+                }
+            }
+        });
+        let inherited = (0..100).filter(|_| {
+            // SAFETY: the child does what is allowed after a fork, and ends.
+            unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    libc::_exit(i32::from(has_open(inode)));
+                }
+                let mut status = 0;
+                libc::waitpid(child, &mut status, 0);
+                libc::WEXITSTATUS(status) != 0
+            }
+        });
+        assert_eq!(inherited.count(), 0);
+        ended.store(true, Ordering::Relaxed);
+        opener.join().unwrap();
+        drop(file);
     }
 }

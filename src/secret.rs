@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::fork::Uninherited;
 use crate::text::printable_path;
 
 /// The most that a password file may hold, in bytes.
@@ -58,7 +57,6 @@ impl Secret {
             .custom_flags(libc::O_NONBLOCK)
             .open(path)
             .map_err(unreadable)?;
-        let mut file = Uninherited::new(file);
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(FileError::NotAFile(path.into()));
@@ -69,8 +67,7 @@ impl Secret {
         }
         // Sized at once, so that growing leaves no copy behind.
         let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE + 1));
-        file.by_ref()
-            .take(MAX_FILE as u64 + 1)
+        file.take(MAX_FILE as u64 + 1)
             .read_to_end(&mut content)
             .map_err(unreadable)?;
         if content.len() > MAX_FILE {

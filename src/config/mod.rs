@@ -16,7 +16,7 @@ use crate::text;
 
 pub use mistake::{Mistake, Reason};
 pub use url::Url;
-pub use values::read_bundle;
+pub use values::{has_usable, read_bundle};
 use values::{path, seconds, subnet, username};
 
 /// The webservice's own address; the failover IP is appended to it.

@@ -83,9 +83,14 @@ pub fn check_bundle(path: &Path) -> Result<(), Reason> {
         path: path.into(),
         error,
     })?;
-    let mut store = rustls::RootCertStore::empty();
-    match store.add_parsable_certificates(certificates) {
-        (0, _) => Err(Reason::CaEmpty(path.into())),
-        (_, _) => Ok(()),
+    match has_usable(certificates) {
+        false => Err(Reason::CaEmpty(path.into())),
+        true => Ok(()),
     }
+}
+
+/// Whether any of these is a certificate that can be trusted.
+pub fn has_usable(certificates: Vec<CertificateDer<'static>>) -> bool {
+    let (usable, _) = rustls::RootCertStore::empty().add_parsable_certificates(certificates);
+    usable > 0
 }

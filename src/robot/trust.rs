@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::config::{self, Trust};
+use crate::config::{self, Order, Trust};
 use crate::text::{printable, printable_path};
 
 /// What names the system's store, if the environment does.
@@ -39,13 +39,13 @@ pub fn tls_config(trust: &Trust) -> Result<TlsConfig, TrustError> {
     Ok(builder.build())
 }
 
-/// Whether the store that the environment names, if it does and if it is wanted, can be used.
+/// Whether the store that the environment names, if it does and if it is needed, can be used.
 ///
 /// # Errors
 /// It cannot.
-pub fn check_store(trust: &Trust) -> Result<(), TrustError> {
-    match trust {
-        Trust::System if !named_by().is_empty() => system().map(|_| ()),
+pub fn check_store(order: &Order) -> Result<(), TrustError> {
+    match &order.trust {
+        Trust::System if order.url.is_https() && !named_by().is_empty() => system().map(|_| ()),
         Trust::System | Trust::Bundle(_) | Trust::Anyone => Ok(()),
     }
 }
@@ -64,7 +64,7 @@ fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
 fn system() -> Result<RootCerts, TrustError> {
     let loaded = rustls_native_certs::load_native_certs();
     let named = named_by();
-    if loaded.certs.is_empty() && !named.is_empty() {
+    if !named.is_empty() && !config::has_usable(loaded.certs.clone()) {
         let reason = loaded.errors.first().map(ToString::to_string);
         let reason = reason.unwrap_or_else(|| "there is none".into());
         let reason = printable(reason.as_bytes());
@@ -73,11 +73,10 @@ fn system() -> Result<RootCerts, TrustError> {
     Ok(or_builtin(loaded.certs))
 }
 
-/// The variables that name a store.
+/// The variables that name a store; one that is empty names one that is not there.
 fn named_by() -> Vec<&'static str> {
     let variables = STORE_VARIABLES.into_iter();
-    let is_set =
-        |variable: &&str| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    let is_set = |variable: &&str| std::env::var_os(variable).is_some();
     variables.filter(is_set).collect()
 }
 

@@ -93,6 +93,16 @@ fn run_with(
     steps: Vec<(Step, Duration)>,
     then: Option<fn() -> (Switch, Route)>,
 ) -> Ended {
+    run_after(Duration::ZERO, bounds, steps, then)
+}
+
+/// Runs the steps when so much of the deadline has been spent already.
+fn run_after(
+    spent: Duration,
+    bounds: (u64, u64),
+    steps: Vec<(Step, Duration)>,
+    then: Option<fn() -> (Switch, Route)>,
+) -> Ended {
     let time = Rc::new(Cell::new(Duration::ZERO));
     let mut script = Script {
         steps: steps.into(),
@@ -106,7 +116,7 @@ fn run_with(
         time,
     };
     let bounds = Bounds {
-        start: clock.now(),
+        start: clock.now() - spent,
         timeout: Duration::from_secs(bounds.0),
         deadline: Duration::from_secs(bounds.1),
     };
@@ -338,6 +348,23 @@ fn no_connection_is_tried_again_at_least_every_5_s_and_is_no_post() {
     );
     assert_eq!(ended.requests, 0);
     assert_eq!(ended.lines.len(), at.len() - 1);
+}
+
+#[test]
+fn what_was_spent_before_the_first_post_counts() {
+    let never: fn() -> (Switch, Route) = || {
+        (
+            Switch::NotConnected(unconnected()),
+            Route::Unanswered(unconnected()),
+        )
+    };
+    let spent = Duration::from_secs(118);
+    let ended = run_after(spent, (60, 120), vec![], Some(never));
+    assert_eq!(ended.asked, "P0 P1 P2");
+    assert!(matches!(
+        ended.outcome,
+        Outcome::Failed(Failure::OutOfTime { .. })
+    ));
 }
 
 #[test]
