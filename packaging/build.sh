@@ -3,7 +3,8 @@
 #
 # One commit, one Rust and one C compiler give the same file, byte for byte, whatever directory it is
 # built in and whoever builds it: nothing of the machine gets in, neither its paths nor the
-# caller's own flags for the compilers, be they in the environment or in files of cargo's.
+# caller's own flags for the compilers, be they in the environment or in files of cargo's, but for what those
+# force, or set for single packages.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -67,6 +67,8 @@ apt install -y --no-install-recommends "$work/package.deb" >"$work/apt.log" 2>&1
     { apt update && apt install -y --no-install-recommends "$work/package.deb"; } >"$work/apt.log" 2>&1 ||
     { cat "$work/apt.log" >&2; die "apt-get could not install it"; }
 [ "$(dpkg -S "$plugin")" = "$package: $plugin" ] || die "$plugin is not there, or of another package"
+# It is the very file of the archive.
+[ -n "$given" ] || cmp "$plugin" target/dist/hetzner_plugin.so || die "$plugin is not the one in target/dist"
 for file in README.md.gz changelog.gz changelog.Debian.gz copyright THIRD-PARTY-LICENSES.gz; do
     # Containers are often set up to leave documentation out.
     dpkg -L "$package" | grep -qx "/usr/share/doc/$package/$file" || die "the package has no $file"

@@ -65,13 +65,17 @@ refuses_install() {
     refuses "$pattern" make install DESTDIR="$work/root" "$@" && [ ! -e "$work/root" ]
 }
 
-without_cargo() { env -i PATH=/usr/bin:/bin HOME="$work" make install DESTDIR="$work/bare" PLUGINDIR=/plugins && is_installed_at "$work/bare/plugins/hetzner_plugin.so"; }
+# A cargo that fails goes before one that may lie beside make.
+without_cargo() { env -i PATH="$work/no-cargo:/usr/bin:/bin" HOME="$work" make install DESTDIR="$work/bare" PLUGINDIR=/plugins && is_installed_at "$work/bare/plugins/hetzner_plugin.so"; }
 
 fake_uwsgi absolute "$(flags_with /opt/uwsgi/plugins)"
 fake_uwsgi relative "$(flags_with .)"
 fake_uwsgi silent 'echo -O2'
 fake_uwsgi broken 'echo "libpcre2-8.so.0: cannot open shared object file" >&2; exit 127'
 : >"$work/file"
+mkdir "$work/no-cargo"
+printf '#!/bin/sh\necho "cargo was called" >&2\nexit 1\n' >"$work/no-cargo/cargo"
+chmod +x "$work/no-cargo/cargo"
 
 packaging/build.sh
 expect 'install: PLUGINDIR is honoured' installs "$work/here/hetzner_plugin.so" PLUGINDIR="$work/here"

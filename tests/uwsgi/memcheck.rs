@@ -125,7 +125,8 @@ fn of_a_run(report: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// Looks through all reports of a run; whether nothing was found, in so many as there should be.
+/// Looks through all reports of a run; whether nothing was found. Nearly all uWSGIs have to have ended by
+/// themselves: what a test kills is known by its errors alone, and not by what it lost.
 pub fn judge(directory: &Path) -> bool {
     let entries = std::fs::read_dir(directory).expect("the reports can be read");
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -134,7 +135,6 @@ pub fn judge(directory: &Path) -> bool {
         .map(|path| String::from_utf8_lossy(&std::fs::read(path).expect("a report")).into_owned())
         .collect();
     let found: Vec<Finding> = reports.iter().flat_map(|report| of_a_run(report)).collect();
-    // A uWSGI that was killed has no summary: its errors are known, and what it lost is not.
     let ended = reports
         .iter()
         .filter(|report| report.contains("HEAP SUMMARY"));
@@ -147,5 +147,5 @@ pub fn judge(directory: &Path) -> bool {
         reports.len(),
         found.len()
     );
-    found.is_empty() && ended > 0
+    found.is_empty() && ended > 0 && ended * 20 >= reports.len() * 19
 }
