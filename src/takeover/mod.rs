@@ -255,7 +255,7 @@ impl Takeover<'_> {
         let Some(pause) = self.pace.connection_pause() else {
             return false;
         };
-        let again = match pause.is_zero() {
+        let again = match pause < SHOWN {
             true => "trying again".into(),
             false => format!("trying again in {}", Seconds(pause)),
         };
@@ -311,6 +311,9 @@ fn whereabouts(seen: &Option<Seen>) -> String {
         Some(Seen::At(Some(active))) => format!("; it is routed to {active}"),
     }
 }
+
+/// The shortest span that the log does not show as none.
+const SHOWN: Duration = Duration::from_millis(50);
 
 /// A span as the log shows it, in seconds.
 pub struct Seconds(pub Duration);
