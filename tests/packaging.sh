@@ -49,20 +49,20 @@ flags_with() { printf "echo '%s'" "-O2 -I. -Wall -DUWSGI_SSL -DUWSGI_PLUGIN_DIR=
 
 is_installed_at() { cmp "$plugin" "$1" && [ "$(stat -c %a "$1")" = 644 ]; }
 
-# installs AT ARGUMENT...: make install puts it there, and nothing anywhere else in $work/root
+# installs AT ARGUMENT...: make install puts it there, and nothing anywhere else in $work/dest
 installs() {
     local at=$1
     shift
-    rm -rf "$work/root"
-    make install "$@" && is_installed_at "$at" && { [ ! -d "$work/root" ] || [ "$(find "$work/root" -type f | wc -l)" = 1 ]; }
+    rm -rf "$work/dest"
+    make install "$@" && is_installed_at "$at" && { [ ! -d "$work/dest" ] || [ "$(find "$work/dest" -type f | wc -l)" = 1 ]; }
 }
 
 # refuses_install PATTERN ARGUMENT...: and nothing is installed
 refuses_install() {
     local pattern=$1
     shift
-    rm -rf "$work/root"
-    refuses "$pattern" make install DESTDIR="$work/root" "$@" && [ ! -e "$work/root" ]
+    rm -rf "$work/dest"
+    refuses "$pattern" make install DESTDIR="$work/dest" "$@" && [ ! -e "$work/dest" ]
 }
 
 # A cargo that fails goes before one that may lie beside make.
@@ -79,11 +79,11 @@ chmod +x "$work/no-cargo/cargo"
 
 packaging/build.sh
 expect 'install: PLUGINDIR is honoured' installs "$work/here/hetzner_plugin.so" PLUGINDIR="$work/here"
-expect 'install: DESTDIR goes before PLUGINDIR' installs "$work/root/p/q/hetzner_plugin.so" DESTDIR="$work/root" PLUGINDIR=/p/q
-expect 'install: with PLUGINDIR no uWSGI is asked' installs "$work/root/p/hetzner_plugin.so" DESTDIR="$work/root" PLUGINDIR=/p UWSGI="$work/broken"
-expect 'install: else uWSGI says where' installs "$work/root/opt/uwsgi/plugins/hetzner_plugin.so" DESTDIR="$work/root" UWSGI="$work/absolute"
+expect 'install: DESTDIR goes before PLUGINDIR' installs "$work/dest/p/q/hetzner_plugin.so" DESTDIR="$work/dest" PLUGINDIR=/p/q
+expect 'install: with PLUGINDIR no uWSGI is asked' installs "$work/dest/p/hetzner_plugin.so" DESTDIR="$work/dest" PLUGINDIR=/p UWSGI="$work/broken"
+expect 'install: else uWSGI says where' installs "$work/dest/opt/uwsgi/plugins/hetzner_plugin.so" DESTDIR="$work/dest" UWSGI="$work/absolute"
 if have uwsgi-core; then
-    expect "install: this system's uWSGI says where" installs "$work/root/usr/lib/uwsgi/plugins/hetzner_plugin.so" DESTDIR="$work/root" UWSGI=uwsgi-core
+    expect "install: this system's uWSGI says where" installs "$work/dest/usr/lib/uwsgi/plugins/hetzner_plugin.so" DESTDIR="$work/dest" UWSGI=uwsgi-core
 else
     say "NOT RUN install: this system's uWSGI says where (there is no uwsgi-core)"
 fi
