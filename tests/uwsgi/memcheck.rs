@@ -24,6 +24,10 @@ const NOT_UNDER_MEMCHECK: &[(&str, &str)] = &[
     ("build_", "starts no uWSGI, or one that another test has"),
     ("valgrind_", "is under memcheck as it is"),
     (
+        "secrets_are_wiped_where_memory_is_locked",
+        "memcheck does not know mlock2, which is then refused",
+    ),
+    (
         "hooks_are_left_alone_by_children_that_end",
         "memcheck ends a process that cannot become another program in its own way",
     ),
