@@ -9,7 +9,7 @@ use crate::heartbeat::{self, Beat, Lost};
 use crate::robot::{Client, SetupError};
 use crate::takeover::{self, Bounds, Clock, Outcome, Report, Seconds};
 use crate::uwsgi::{self, Legion, log};
-use crate::{confidential, fork, lordship, suspension};
+use crate::{confidential, lordship, suspension};
 
 /// What every log line of a takeover begins with.
 const NAME: &str = "hetzner-failoverip";
@@ -56,7 +56,7 @@ fn take_over(legion: Legion, order: Order) -> bool {
 
 /// What is promised of passwords could not be kept: that is to be known, and no more.
 fn warn_of_shortfall() {
-    if confidential::fell_short() | fork::fell_short() {
+    if confidential::fell_short() {
         log!(
             NAME,
             "WARNING a worker that was started during this takeover, a core dump, or the swap if \

@@ -63,7 +63,12 @@ pub fn run<T>(work: impl FnOnce() -> T) -> T {
     at_a_distance(work)
 }
 
-/// Whether something could not be kept from forked processes and core dumps; it is said once.
+/// Something could not be kept from forked processes, core dumps or the swap.
+pub fn note_shortfall() {
+    FELL_SHORT.store(true, Ordering::Relaxed);
+}
+
+/// Whether that has been noted since this was last asked.
 pub fn fell_short() -> bool {
     FELL_SHORT.swap(false, Ordering::Relaxed)
 }
@@ -86,7 +91,7 @@ impl ConfidentialStack {
             stack.keep()
         });
         if !is_kept {
-            FELL_SHORT.store(true, Ordering::Relaxed);
+            note_shortfall();
         }
         IS_CONFIDENTIAL.set(true);
         ConfidentialStack { stack, slot }
@@ -135,8 +140,8 @@ struct Pages {
 }
 
 impl Pages {
-    /// Those of this thread's stack. What lies above the current frame stays as it is: the C library keeps its own data
-    /// there, which a forked process needs.
+    /// Those of this thread's stack. What lies above the current frame stays as it is: the C
+    /// library keeps its own data there, which a forked process needs.
     #[inline(never)]
     fn below_here() -> Pages {
         let here = std::hint::black_box(0_u8);
@@ -188,7 +193,7 @@ impl Pages {
                 && libc::mlock2(start, length, libc::MLOCK_ONFAULT) == 0
         };
         if !is_done {
-            FELL_SHORT.store(true, Ordering::Relaxed);
+            note_shortfall();
         }
     }
 
@@ -248,7 +253,7 @@ impl Arena {
             Arena::Unmade | Arena::Refused => None,
         };
         if memory.is_none() {
-            FELL_SHORT.store(true, Ordering::Relaxed);
+            note_shortfall();
         }
         memory
     }
@@ -272,7 +277,7 @@ impl Arena {
                 length: ARENA,
             };
             if !pages.keep() {
-                FELL_SHORT.store(true, Ordering::Relaxed);
+                note_shortfall();
             }
             // With `never-swap` all of it is there already.
             pages.empty();

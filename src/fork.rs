@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::AsRawFd;
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::confidential;
 
@@ -19,9 +19,6 @@ const FREE: i32 = -1;
 /// The sockets to close in a child. A process has two takeovers at the most, one on the legion
 /// thread and one on the main thread, each with two connections if there is a proxy.
 static OPEN: [AtomicI32; 8] = [const { AtomicI32::new(FREE) }; 8];
-
-/// Whether something could not be kept from children.
-static FELL_SHORT: AtomicBool = AtomicBool::new(false);
 
 /// Held while a descriptor is opened or closed, and by whoever forks: so a child finds all that
 /// it has in `OPEN`, and nothing there that it has not.
@@ -83,7 +80,7 @@ impl<T: AsRawFd> Uninherited<T> {
                 .is_ok()
         });
         if slot.is_none() {
-            FELL_SHORT.store(true, Ordering::Relaxed);
+            confidential::note_shortfall();
         }
         Uninherited {
             open: ManuallyDrop::new(open),
@@ -127,14 +124,9 @@ pub fn watch() {
         let result =
             unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
         if result != 0 {
-            FELL_SHORT.store(true, Ordering::Relaxed);
+            confidential::note_shortfall();
         }
     });
-}
-
-/// Whether something could not be kept from children; it is said once.
-pub fn fell_short() -> bool {
-    FELL_SHORT.swap(false, Ordering::Relaxed)
 }
 
 unsafe extern "C" fn before_fork() {
@@ -170,6 +162,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     #[test]

@@ -24,11 +24,7 @@ impl Times {
     }
 
     pub fn median(&self) -> f64 {
-        let middle = self.0.len() / 2;
-        match self.0.len() % 2 {
-            0 => (self.0[middle - 1] + self.0[middle]) / 2.0,
-            _ => self.0[middle],
-        }
+        middle(&self.0)
     }
 
     pub fn tail(&self) -> Tail {
@@ -70,7 +66,12 @@ pub enum Tail {
     Most(f64),
 }
 
-/// The median of numbers that are no times.
+/// The median of numbers in ascending order, of which there is one at least.
+pub fn middle(numbers: &[f64]) -> f64 {
+    (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2]) / 2.0
+}
+
+/// The median of numbers that are no times; the upper one of two.
 pub fn median(mut numbers: Vec<u64>) -> u64 {
     numbers.sort_unstable();
     numbers[numbers.len() / 2]

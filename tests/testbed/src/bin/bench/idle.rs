@@ -10,6 +10,7 @@ use testbed::uwsgi::{Launch, Legion, Node, NodeConfig};
 use crate::Result;
 use crate::action::Target;
 use crate::failover::{LORD, NEW, SERVERS, settle, wait};
+use crate::figures::middle;
 
 /// How many legions of each kind and size.
 const LEGIONS: usize = 4;
@@ -48,7 +49,7 @@ impl Pair {
 pub fn median(of: &[Usage], figure: fn(&Usage) -> f64) -> f64 {
     let mut figures: Vec<f64> = of.iter().map(figure).collect();
     figures.sort_by(f64::total_cmp);
-    (figures[(figures.len() - 1) / 2] + figures[figures.len() / 2]) / 2.0
+    middle(&figures)
 }
 
 /// Watches Lords, alone and in legions of three whose other nodes are of the same kind.
