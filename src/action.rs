@@ -1,13 +1,14 @@
 //! The legion action `hetzner-failoverip`: an order, its takeover, and what is said of it.
 
 use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::boot;
-use crate::config::Order;
+use crate::config::{Order, Url};
 use crate::heartbeat::{self, Beat, Lost};
-use crate::robot::{Client, SetupError};
-use crate::takeover::{self, Bounds, Clock, Outcome, Report, Seconds};
+use crate::robot::{self, Client, SetupError};
+use crate::takeover::{self, Bounds, Budget, Clock, Outcome, Report, Seconds, Surroundings};
 use crate::uwsgi::{self, Legion, log};
 use crate::{confidential, lordship, suspension};
 
@@ -20,6 +21,22 @@ const LONG_DEAF: Duration = Duration::from_secs(30);
 /// A takeover ends by itself at its deadline; only a file that hangs, or a bug, lets it run on for
 /// this long.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// What this process knows of the takeovers of each failover IP.
+static HISTORY: Mutex<Vec<Past>> = Mutex::new(Vec::new());
+
+/// The requests of the last hour, for each account.
+static BUDGETS: Mutex<Vec<(Vec<u8>, Arc<Mutex<Budget>>)>> = Mutex::new(Vec::new());
+
+/// Accounts that are kept count of. More are not in use at the same time.
+const MAX_ACCOUNTS: usize = 16;
+
+#[derive(Clone)]
+struct Past {
+    resource: Url,
+    has_routed: bool,
+    failed_last: bool,
+}
 
 /// Routes the failover IP as the argument orders, and blocks until that has succeeded
 /// (`true`) or failed. Everything there is to say is logged.
@@ -41,12 +58,16 @@ fn take_over(legion: Legion, order: Order) -> bool {
     let start = uwsgi::uptime();
     let mut beat = LegionBeat::new(&order);
     let bound = order.deadline + GRACE;
+    let (resource, budget) = (order.url.clone(), budget(&order));
+    let past = past(&resource);
+    let nodes = legion.electorate().0 + 1;
     let ended = heartbeat::accompany(&mut beat, bound, move |say| {
-        run(&order, &mut |line| say.say(line))
+        run(&order, &past, nodes, &budget, &mut |line| say.say(line))
     });
     beat.end(uwsgi::uptime().saturating_sub(start));
     warn_of_shortfall();
     let succeeded = what.log_end(ended);
+    note_end(&resource, succeeded);
     lordship::note_takeover(legion, start);
     if !succeeded {
         suspension::note_failure(legion);
@@ -59,27 +80,82 @@ fn warn_of_shortfall() {
     if confidential::fell_short() {
         log!(
             NAME,
-            "WARNING a worker that was started during this takeover, a core dump, or the swap if \
-             memory is locked, may hold the password: it could not be kept from them"
+            "WARNING the password may be exposed in a worker started during this takeover, in a \
+             core dump or in swap: its memory could not be protected"
         );
     }
 }
 
+fn past(resource: &Url) -> Past {
+    let history = HISTORY.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = history.iter().find(|past| past.resource == *resource);
+    found.cloned().unwrap_or_else(|| Past {
+        resource: resource.clone(),
+        has_routed: false,
+        failed_last: false,
+    })
+}
+
+fn note_end(resource: &Url, succeeded: bool) {
+    let before = past(resource);
+    let mut history = HISTORY.lock().unwrap_or_else(PoisonError::into_inner);
+    history.retain(|past| past.resource != *resource);
+    history.push(Past {
+        resource: resource.clone(),
+        has_routed: succeeded || before.has_routed,
+        failed_last: !succeeded,
+    });
+}
+
+/// The requests that this process has sent for the same account.
+fn budget(order: &Order) -> Arc<Mutex<Budget>> {
+    let authority = order.url.as_uri().authority();
+    let authority = authority.map_or("", |authority| authority.as_str());
+    let account = [authority.as_bytes(), b" ", &order.username].concat();
+    let mut budgets = BUDGETS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = budgets.iter().position(|(known, _)| *known == account);
+    let entry = match known {
+        Some(index) => budgets.remove(index),
+        None => (account, Arc::new(Mutex::new(Budget::new(robot::LIMITS)))),
+    };
+    let budget = entry.1.clone();
+    // The one that was not used for the longest time is the first.
+    budgets.push(entry);
+    if budgets.len() > MAX_ACCOUNTS {
+        budgets.remove(0);
+    }
+    budget
+}
+
 /// The takeover itself, on its own thread.
-fn run(order: &Order, say: &mut dyn FnMut(String)) -> Result<Report, SetupError> {
-    // Files and certificates that are read first count, too.
+fn run(
+    order: &Order,
+    past: &Past,
+    nodes: usize,
+    budget: &Mutex<Budget>,
+    log: &mut dyn FnMut(String),
+) -> Result<Report, SetupError> {
+    // Reading files and certificates is part of the takeover's time.
     let bounds = Bounds {
         start: Instant::now(),
         timeout: order.timeout,
         deadline: order.deadline,
+        look_first: past.has_routed || past.failed_last,
+        cautious: past.failed_last,
+        // While takeovers fail, the nodes try in turn, and share what one account may send.
+        changes_an_hour: match past.failed_last {
+            true => (robot::LIMITS.changes / nodes).max(1),
+            false => robot::LIMITS.changes,
+        },
     };
     let mut client = Client::new(order)?;
-    Ok(takeover::take_over(
-        bounds,
-        &mut client,
-        &mut SystemClock,
-        say,
-    ))
+    let around = Surroundings {
+        clock: &mut SystemClock,
+        budget,
+        is_elected: &|| true,
+        log,
+    };
+    Ok(takeover::take_over(bounds, &mut client, around))
 }
 
 /// What is to be routed where, for the log.
@@ -113,11 +189,12 @@ impl What {
             Outcome::Unconfirmed(problem) => {
                 log!(
                     NAME,
-                    "WARNING {ip} is routed to {server}, unconfirmed: the webservice took the \
-                     request, but cannot be asked where the IP is: {problem} ({summary})"
+                    "WARNING {ip} is routed to {server}, unconfirmed: the endpoint accepted the \
+                     request, but does not report where the IP is routed: {problem} ({summary})"
                 );
                 true
             }
+            Outcome::Outdated => self.log_failure(&"the election is out of date"),
             Outcome::Failed(failure) => self.log_failure(&format!("{failure} ({summary})")),
         }
     }
@@ -143,6 +220,10 @@ struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    fn uptime(&self) -> Duration {
+        uwsgi::uptime()
     }
 
     fn sleep(&mut self, span: Duration) {
@@ -203,7 +284,7 @@ impl Beat for LegionBeat {
     fn report(&mut self, elapsed: Duration) {
         let (elapsed, deadline) = (elapsed.as_secs(), self.deadline.as_secs());
         self.say(&format!(
-            "still at it after {elapsed} s (deadline {deadline} s)"
+            "still waiting after {elapsed} s (deadline {deadline} s)"
         ));
     }
 }

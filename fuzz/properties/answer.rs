@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{Answer, Problem, Reader, Route, Switch};
+use super::{Answer, Change, Look, Problem, Reader};
 
 pub const FAILOVER_IP: &str = "4.4.4.4";
 pub const OURS: &str = "1.1.1.1";
@@ -39,20 +39,24 @@ pub fn check(input: &[u8]) {
 
 pub fn check_answer(answer: &Answer) {
     let secrets = SECRETS.map(str::as_bytes);
-    let reader = Reader {
-        failover_ip: address(FAILOVER_IP),
-        ours: address(OURS),
-        secrets: &secrets,
-    };
-    let switch = reader.switch(answer);
-    let is_routed = matches!(switch, Switch::Routed);
-    assert!(!is_routed || says_ours(answer) || says_already_routed(answer));
-    problem_of_switch(&switch).into_iter().for_each(check_text);
+    for is_custom in [false, true] {
+        let reader = Reader {
+            failover_ip: address(FAILOVER_IP),
+            ours: address(OURS),
+            is_custom,
+            sent_from: None,
+            secrets: &secrets,
+        };
+        let change = reader.change(answer);
+        let is_done = matches!(change, Change::Done);
+        assert!(!is_done || says_ours(answer) || says_already_routed(answer));
+        problem_of_change(&change).into_iter().for_each(check_text);
 
-    let route = reader.route(answer);
-    let is_ours = matches!(route, Route::Ours);
-    assert!(!is_ours || says_ours(answer));
-    problem_of_route(&route).into_iter().for_each(check_text);
+        let look = reader.look(answer);
+        let is_ours = matches!(look, Look::Ours);
+        assert!(!is_ours || says_ours(answer));
+        problem_of_look(&look).into_iter().for_each(check_text);
+    }
 }
 
 /// Nothing of it may be dangerous in a log, or be a secret.
@@ -82,7 +86,7 @@ fn says_ours(answer: &Answer) -> bool {
 
 fn says_already_routed(answer: &Answer) -> bool {
     let code = member(answer.body, &["error", "code"]);
-    answer.status == 409 && code == "FAILOVER_ALREADY_ROUTED"
+    !matches!(answer.status, 300..=399 | 401) && code == "FAILOVER_ALREADY_ROUTED"
 }
 
 /// A member of a JSON text, or null. What lies beside the path may be anything that a parser
@@ -128,28 +132,25 @@ impl<'de> Visitor<'de> for Member<'_> {
     }
 }
 
-fn problem_of_switch(switch: &Switch) -> Option<&Problem> {
-    match switch {
-        Switch::Routed => None,
-        Switch::Accepted(problem)
-        | Switch::Elsewhere(_, problem)
-        | Switch::Unfinished(problem)
-        | Switch::Locked(problem)
-        | Switch::Conflict(problem)
-        | Switch::RateLimited(problem)
-        | Switch::Refused(problem)
-        | Switch::Failing(problem)
-        | Switch::NotConnected(problem)
-        | Switch::Unanswered(problem) => Some(problem),
+fn problem_of_change(change: &Change) -> Option<&Problem> {
+    match change {
+        Change::Done => None,
+        Change::Running(problem)
+        | Change::Accepted(problem)
+        | Change::Failing(problem)
+        | Change::Limited(problem)
+        | Change::Refused(problem)
+        | Change::NotConnected(problem) => Some(problem),
     }
 }
 
-fn problem_of_route(route: &Route) -> Option<&Problem> {
-    match route {
-        Route::Ours | Route::Processing | Route::Elsewhere(_) => None,
-        Route::Refused(problem) | Route::Unanswered(problem) | Route::Unusable(problem) => {
-            Some(problem)
-        }
+fn problem_of_look(look: &Look) -> Option<&Problem> {
+    match look {
+        Look::Ours | Look::Changing | Look::Elsewhere { .. } => None,
+        Look::Unanswered(problem)
+        | Look::NotConnected(problem)
+        | Look::Unsupported(problem)
+        | Look::Refused(problem) => Some(problem),
     }
 }
 

@@ -24,7 +24,8 @@ pub struct Mistake {
 pub enum Reason {
     #[error(
         "unknown key; known are username, password, password_file, ip, active_ip, url, timeout, \
-         deadline, ssl_no_verify, ca_file (a comma within a value is written \\,)"
+         deadline, watch, watch_action, connect, ssl_no_verify, ca_file (write a comma within a \
+         value as \\,)"
     )]
     Unknown,
     #[error(
@@ -65,6 +66,16 @@ pub enum Reason {
     CredentialsInUrl,
     #[error("holds a fragment (#...), which is never sent: leave it out")]
     FragmentInUrl,
+    #[error("`{0}` is not one of {1}")]
+    NotOneOf(String, &'static str),
+    #[error("`{0}` is neither 0 nor a whole number of seconds from {1} to {2}")]
+    NotAWatch(String, u64, u64),
+    #[error(
+        "{0} is not a public address: a failover IP and the main IP of a server are always public"
+    )]
+    NotPublic(IpAddr),
+    #[error("{family} excludes {host}, the host of url")]
+    FamilyOfUrl { family: &'static str, host: IpAddr },
     #[error("`{0}` is not a whole number of seconds from {1} to {2}")]
     NotSeconds(String, u64, u64),
     #[error("{0}")]

@@ -16,14 +16,22 @@ use crate::text;
 
 pub use mistake::{Mistake, Reason};
 pub use url::Url;
-pub use values::{has_usable, read_bundle};
-use values::{path, seconds, subnet, username};
+pub use values::{Family, WatchAction, has_usable, read_bundle};
+use values::{is_public, path, seconds, subnet, username, watch};
 
 /// The webservice's own address; the failover IP is appended to it.
 const ROBOT: &str = "https://robot-ws.your-server.de/failover/";
 
 /// `timeout` when none is given.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The shortest default of `deadline`: a switch takes up to 110 s, and two may follow each other.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
+/// `watch` when none is given.
+const DEFAULT_WATCH: Duration = Duration::from_secs(300);
+/// The smallest `watch` but 0, in seconds.
+const MIN_WATCH: u64 = 60;
+/// The largest `watch`, in seconds: a day.
+const MAX_WATCH: u64 = 86_400;
 /// The largest `timeout`, in seconds.
 const MAX_TIMEOUT: u64 = 3600;
 /// The largest `deadline`, in seconds: a day.
@@ -44,6 +52,11 @@ pub struct Order {
     pub timeout: Duration,
     /// How long the whole takeover may take.
     pub deadline: Duration,
+    /// How often a Lord looks where the address is routed; `None` for never.
+    pub watch: Option<Duration>,
+    pub watch_action: WatchAction,
+    /// By which addresses the webservice is reached.
+    pub family: Family,
     pub trust: Trust,
     bundle_given: bool,
 }
@@ -76,6 +89,9 @@ struct Given {
     url: Option<Vec<u8>>,
     timeout: Option<Vec<u8>>,
     deadline: Option<Vec<u8>>,
+    watch: Option<Vec<u8>>,
+    watch_action: Option<Vec<u8>>,
+    connect: Option<Vec<u8>>,
     ssl_no_verify: bool,
     ca_file: Option<Vec<u8>>,
 }
@@ -178,6 +194,9 @@ impl Given {
             b"url" => ("url", &mut self.url),
             b"timeout" => ("timeout", &mut self.timeout),
             b"deadline" => ("deadline", &mut self.deadline),
+            b"watch" => ("watch", &mut self.watch),
+            b"watch_action" => ("watch_action", &mut self.watch_action),
+            b"connect" => ("connect", &mut self.connect),
             b"ca_file" => ("ca_file", &mut self.ca_file),
             b"password" | b"pass" => {
                 let value = value.ok_or_else(|| Mistake::new("password", Reason::NoValue))?;
@@ -201,10 +220,22 @@ impl Given {
         let failover_ip = check.required("ip", self.ip, subnet);
         let active_ip = check.required("active_ip", self.active_ip, subnet);
         check.pair(failover_ip, active_ip);
+        if self.url.is_none() {
+            check.public("ip", failover_ip);
+            check.public("active_ip", active_ip);
+        }
         let url = match self.url {
             Some(url) => check.optional("url", Some(url), Url::parse),
             None => failover_ip.and_then(|ip| Url::parse(format!("{ROBOT}{ip}").as_bytes()).ok()),
         };
+        let family = check.optional("connect", self.connect, Family::parse);
+        if let (Some(family), Some(url)) = (family, &url) {
+            check.family(family, url);
+        }
+        let watch = check.optional("watch", self.watch, |text| {
+            watch(text, MIN_WATCH, MAX_WATCH)
+        });
+        let watch_action = check.optional("watch_action", self.watch_action, WatchAction::parse);
         let timeout_given = self.timeout.is_some();
         let timeout = check.optional("timeout", self.timeout, |text| {
             seconds(text, 1, MAX_TIMEOUT)
@@ -226,7 +257,10 @@ impl Given {
             active_ip: active_ip?,
             url: url?,
             timeout,
-            deadline: deadline.unwrap_or(2 * timeout),
+            deadline: deadline.unwrap_or(DEFAULT_DEADLINE.max(timeout)),
+            watch: watch.unwrap_or(Some(DEFAULT_WATCH)),
+            watch_action: watch_action.unwrap_or_default(),
+            family: family.unwrap_or_default(),
             bundle_given: bundle.is_some(),
             trust: match (self.ssl_no_verify, bundle) {
                 (true, _) => Trust::Anyone,
@@ -309,6 +343,27 @@ impl Checker<'_> {
                     .push(Mistake::new("password", Reason::NoPassword));
                 None
             }
+        }
+    }
+
+    fn public(&mut self, key: &'static str, address: Option<IpAddr>) {
+        if let Some(address) = address.filter(|address| !is_public(*address)) {
+            self.mistakes
+                .push(Mistake::new(key, Reason::NotPublic(address)));
+        }
+    }
+
+    /// A url whose host is an address of the other family could never be reached.
+    fn family(&mut self, family: Family, url: &Url) {
+        let excluded = url.host().parse().ok().filter(|host| !family.has(*host));
+        let family = match family {
+            Family::Any => return,
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        if let Some(host) = excluded {
+            let reason = Reason::FamilyOfUrl { family, host };
+            self.mistakes.push(Mistake::new("connect", reason));
         }
     }
 

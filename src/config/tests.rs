@@ -47,7 +47,10 @@ fn the_example_has_the_documented_defaults() {
         "https://robot-ws.your-server.de/failover/4.4.4.4"
     );
     assert_eq!(order.timeout.as_secs(), 60);
-    assert_eq!(order.deadline.as_secs(), 120);
+    assert_eq!(order.deadline.as_secs(), 300);
+    assert_eq!(order.watch, Some(Duration::from_secs(300)));
+    assert_eq!(order.watch_action, WatchAction::Warn);
+    assert_eq!(order.family, Family::Any);
     assert_eq!(order.trust, Trust::System);
     assert_eq!(order.warnings(), [""; 0]);
 }
@@ -75,10 +78,10 @@ fn ipv6_subnets_are_taken_by_their_network_address() {
 }
 
 #[test]
-fn the_deadline_defaults_to_twice_the_timeout() {
+fn the_deadline_defaults_to_300_s_or_the_timeout() {
     assert_eq!(
         order(&format!("{BASE},timeout=3600")).deadline.as_secs(),
-        7200
+        3600
     );
     assert_eq!(
         order(&format!("{BASE},timeout=1,deadline=1"))
@@ -445,5 +448,74 @@ fn a_piece_of_a_password_whose_key_is_misspelt_is_not_shown() {
             "username=FOO,{key}=abc,s3cret,ip=4.4.4.4,active_ip=1.1.1.1"
         ));
         assert!(!lines.contains("s3cret"), "{lines}");
+    }
+}
+
+#[test]
+fn a_lord_looks_every_minute_at_most() {
+    for (value, seconds) in [("60", Some(60)), ("86400", Some(86_400)), ("0", None)] {
+        let order = order(&format!("{BASE},watch={value}"));
+        assert_eq!(order.watch, seconds.map(Duration::from_secs), "{value}");
+    }
+    for value in ["59", "1", "86401", "x", "-1", "00"] {
+        assert_mistake(&format!("watch={value}"), "watch", "is neither 0 nor");
+    }
+}
+
+#[test]
+fn a_watch_action_is_warn_or_retake() {
+    let action = |value| order(&format!("{BASE},watch_action={value}")).watch_action;
+    assert_eq!(action("warn"), WatchAction::Warn);
+    assert_eq!(action("retake"), WatchAction::Retake);
+    assert_mistake(
+        "watch_action=restart",
+        "watch_action",
+        "`restart` is not one of warn or retake",
+    );
+}
+
+#[test]
+fn connect_restricts_the_family() {
+    let family = |value| order(&format!("{BASE},connect={value}")).family;
+    assert_eq!(family("ipv4"), Family::Ipv4);
+    assert_eq!(family("ipv6"), Family::Ipv6);
+    assert_eq!(family("any"), Family::Any);
+    assert_mistake("connect=v4", "connect", "`v4` is not one of");
+    assert_mistake(
+        "connect=ipv4,url=https://[::1]/x",
+        "connect",
+        "ipv4 excludes ::1",
+    );
+}
+
+#[test]
+fn only_public_addresses_can_be_routed() {
+    for address in [
+        "10.0.0.2",
+        "172.16.0.1",
+        "192.168.1.1",
+        "127.0.0.1",
+        "169.254.1.1",
+        "0.0.0.0",
+        "255.255.255.255",
+        "fc00::",
+        "fe80::",
+    ] {
+        let other = match address.contains(':') {
+            true => "2a01:4f8:fff1::",
+            false => "4.4.4.4",
+        };
+        let keys = |ip: &str, active: &str| format!("ip={ip},active_ip={active}");
+        assert_mistake(&keys(address, other), "ip", "is not a public address");
+        assert_mistake(
+            &keys(other, address),
+            "active_ip",
+            "is not a public address",
+        );
+        // A custom endpoint may route what it likes.
+        order(&format!(
+            "{BASE},{},url=https://localhost/x",
+            keys(other, address)
+        ));
     }
 }

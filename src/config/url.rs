@@ -8,6 +8,9 @@ use ureq::http::Uri;
 use super::Reason;
 use crate::text::printable;
 
+/// The host of Hetzner's own webservice.
+const ROBOT_HOST: &str = "robot-ws.your-server.de";
+
 /// A valid `https://` or `http://` url with a host, and without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url(Uri);
@@ -56,6 +59,11 @@ impl Url {
         host.strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host)
+    }
+
+    /// Whether the host is not Hetzner's own.
+    pub fn is_custom(&self) -> bool {
+        !self.host().eq_ignore_ascii_case(ROBOT_HOST)
     }
 
     pub fn is_https(&self) -> bool {

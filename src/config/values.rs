@@ -1,6 +1,7 @@
 //! One value each: bytes to what they mean.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -38,6 +39,93 @@ pub fn subnet(value: &[u8]) -> Result<IpAddr, Reason> {
     match address {
         IpAddr::V6(v6) if v6.segments()[4..] != [0; 4] => Err(Reason::NotANetwork(address)),
         IpAddr::V4(_) | IpAddr::V6(_) => Ok(address),
+    }
+}
+
+/// Only a public address can be a failover IP or the main IP of a server.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.is_multicast())
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_unique_local()
+                || v6.is_loopback()
+                || v6.is_unicast_link_local()
+                || v6.is_unspecified()
+                || v6.is_multicast())
+        }
+    }
+}
+
+/// By which addresses the webservice is reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Family {
+    #[default]
+    Any,
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    pub fn parse(value: &[u8]) -> Result<Family, Reason> {
+        match value {
+            b"any" => Ok(Family::Any),
+            b"ipv4" => Ok(Family::Ipv4),
+            b"ipv6" => Ok(Family::Ipv6),
+            _ => Err(Reason::NotOneOf(printable(value), "ipv4, ipv6 or any")),
+        }
+    }
+
+    pub fn has(self, address: IpAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::Ipv4 => address.is_ipv4(),
+            Family::Ipv6 => address.is_ipv6(),
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Any => "IP",
+            Family::Ipv4 => "IPv4",
+            Family::Ipv6 => "IPv6",
+        })
+    }
+}
+
+/// What a Lord does when it finds the address elsewhere and nothing in the legion explains it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WatchAction {
+    #[default]
+    Warn,
+    Retake,
+}
+
+impl WatchAction {
+    pub fn parse(value: &[u8]) -> Result<WatchAction, Reason> {
+        match value {
+            b"warn" => Ok(WatchAction::Warn),
+            b"retake" => Ok(WatchAction::Retake),
+            _ => Err(Reason::NotOneOf(printable(value), "warn or retake")),
+        }
+    }
+}
+
+/// How often a Lord looks; `None` for never.
+pub fn watch(value: &[u8], least: u64, most: u64) -> Result<Option<Duration>, Reason> {
+    match value {
+        b"0" => Ok(None),
+        value => seconds(value, least, most)
+            .map(Some)
+            .map_err(|_| Reason::NotAWatch(printable(value), least, most)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTPS client: sends a request and hands what came to [`Reader`] or [`Failure`].
+//! The HTTPS client: sends a request and passes what came back to [`Reader`] or [`Failure`].
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::failure::Failure;
 use super::proxy::{self, ProxyError};
 use super::resolver::PatientResolver;
 use super::trust::{self, TrustError};
-use super::{Robot, Route, Switch};
 use crate::config::Order;
 use crate::secret::{FileError, Secret};
+use crate::takeover::{Change, Look, Provider};
 use crate::text::printable;
 
 /// The most that is read of an answer's body, in bytes.
-const MAX_BODY: u64 = 64 * 1024;
+const MAX_BODY: u64 = 16 * 1024;
 /// The most that is read of an answer's head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// How long one attempt to connect, TLS included, may take: a lost packet is sent again in
@@ -58,6 +58,7 @@ pub struct Client {
     form: String,
     failover_ip: IpAddr,
     ours: IpAddr,
+    is_custom: bool,
     exchange: Exchange,
     requests: u32,
 }
@@ -105,7 +106,7 @@ impl Client {
             agent: Agent::with_parts(
                 config,
                 connector(&uri, &exchange),
-                PatientResolver::default(),
+                PatientResolver::new(order.family),
             ),
             uri,
             connect,
@@ -114,12 +115,13 @@ impl Client {
             form: serde_urlencoded::to_string([("active_server_ip", order.active_ip.to_string())])?,
             failover_ip: order.failover_ip,
             ours: order.active_ip,
+            is_custom: order.url.is_custom(),
             exchange,
             requests: 0,
         })
     }
 
-    /// Sends one request, and has the whole answer, or the lack of one, `read`.
+    /// Sends one request, and returns what `read` makes of the answer.
     fn ask<T>(
         &mut self,
         method: Method,
@@ -135,6 +137,8 @@ impl Client {
         let reader = Reader {
             failover_ip: self.failover_ip,
             ours: self.ours,
+            is_custom: self.is_custom,
+            sent_from: self.exchange.local_address(),
             secrets: &[
                 self.credentials.password.expose(),
                 self.credentials.encoded.expose(),
@@ -222,23 +226,23 @@ impl Credentials {
     }
 }
 
-impl Robot for Client {
-    fn switch(&mut self, within: Duration) -> Switch {
-        match self.ask(Method::POST, within, |reader, answer| reader.switch(answer)) {
-            Ok(switch) => switch,
-            Err(Failure::Certificate(problem)) => Switch::Refused(problem),
-            Err(Failure::NotConnected(problem)) => Switch::NotConnected(problem),
-            Err(Failure::Unanswered(problem)) => Switch::Unanswered(problem),
+impl Provider for Client {
+    fn change(&mut self, within: Duration) -> Change {
+        match self.ask(Method::POST, within, |reader, answer| reader.change(answer)) {
+            Ok(change) => change,
+            Err(Failure::Certificate(problem)) => Change::Refused(problem),
+            Err(Failure::NotConnected(problem)) => Change::NotConnected(problem),
+            // The switch may have happened, or be running.
+            Err(Failure::Unanswered(problem)) => Change::Running(problem),
         }
     }
 
-    fn route(&mut self, within: Duration) -> Route {
-        match self.ask(Method::GET, within, |reader, answer| reader.route(answer)) {
-            Ok(route) => route,
-            Err(Failure::Certificate(problem)) => Route::Refused(problem),
-            Err(Failure::NotConnected(problem) | Failure::Unanswered(problem)) => {
-                Route::Unanswered(problem)
-            }
+    fn look(&mut self, within: Duration) -> Look {
+        match self.ask(Method::GET, within, |reader, answer| reader.look(answer)) {
+            Ok(look) => look,
+            Err(Failure::Certificate(problem)) => Look::Refused(problem),
+            Err(Failure::NotConnected(problem)) => Look::NotConnected(problem),
+            Err(Failure::Unanswered(problem)) => Look::Unanswered(problem),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ struct State {
     /// When the connection that is being made for it is given up; `None` once it stands.
     end_of_opening: Option<Instant>,
     sent: bool,
+    /// The address of this end of the connection.
+    local: Option<IpAddr>,
 }
 
 impl Default for Exchange {
@@ -45,6 +47,7 @@ impl Default for Exchange {
             end: Instant::now(),
             end_of_opening: None,
             sent: false,
+            local: None,
         })))
     }
 }
@@ -56,11 +59,15 @@ impl Exchange {
 
     /// A new request begins, which may take this long.
     pub fn begin(&self, within: Duration) {
-        *self.state() = State {
-            end: Instant::now() + within,
-            end_of_opening: None,
-            sent: false,
-        };
+        let mut state = self.state();
+        state.end = Instant::now() + within;
+        state.end_of_opening = None;
+        state.sent = false;
+    }
+
+    /// The address that requests are sent from, once a connection was made.
+    pub fn local_address(&self) -> Option<IpAddr> {
+        self.state().local
     }
 
     /// Whether any of the request may have gone out: its first byte was handed to a connection that
@@ -140,6 +147,8 @@ impl<In: Transport> Connector<In> for Tcp {
         let end = self.exchange.begin_opening(details);
         let socket = connect_any(&details.addrs, end)?;
         socket.set_tcp_nodelay(true)?;
+        let local = socket.local_addr().ok().and_then(|local| local.as_socket());
+        self.exchange.state().local = local.map(|local| local.ip());
         Ok(Some(Either::B(TcpConnection {
             socket,
             exchange: self.exchange.clone(),

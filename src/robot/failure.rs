@@ -1,10 +1,12 @@
-//! What it means that no answer came: was the request sent, and was it a certificate?
+//! What a missing answer means: whether the request was sent, and whether the certificate was
+//! the reason.
 
 use std::error::Error;
 
 use rustls::CertificateError;
 
-use super::problem::Problem;
+use super::problem::RobotProblem;
+use crate::takeover::Problem;
 use crate::text;
 
 /// A request that ended without a whole answer.
@@ -25,12 +27,15 @@ impl Failure {
         // An error may quote what the server sent.
         if let Some(reason) = certificate(error) {
             let reason = text::printable(reason.as_bytes());
-            return Failure::Certificate(Problem::Certificate { host, reason });
+            let problem = RobotProblem::Certificate { host, reason };
+            return Failure::Certificate(Problem::new(problem));
         }
         let reason = text::printable(reason(error).as_bytes());
         match sent {
-            true => Failure::Unanswered(Problem::NoWholeAnswer { host, reason }),
-            false => Failure::NotConnected(Problem::NoConnection { host, reason }),
+            true => Failure::Unanswered(Problem::new(RobotProblem::Incomplete { host, reason })),
+            false => {
+                Failure::NotConnected(Problem::new(RobotProblem::NoConnection { host, reason }))
+            }
         }
     }
 }
@@ -45,22 +50,22 @@ fn certificate(error: &ureq::Error) -> Option<String> {
                 "it is not valid yet (or this machine's clock is wrong)".into()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "it was made out for another host name; check url".into()
+                "it was issued for a different host name; check url".into()
             }
             CertificateError::BadSignature => {
-                "its issuer's key is not the one that is trusted; ca_file may be out of date, else \
-                 somebody stands in the middle"
+                "it was not signed by the trusted issuer's key; ca_file may be out of date, or the \
+                 connection may be intercepted"
                     .into()
             }
             CertificateError::UnknownIssuer => {
-                "its issuer is not trusted; an own webservice needs ca_file, else somebody stands \
-                 in the middle"
+                "its issuer is not trusted; set ca_file if you run your own endpoint; otherwise the \
+                 connection may be intercepted"
                     .into()
             }
             // Not a variant of its own, but a common mistake.
             other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-                "it is that of an authority, not of a server: have a server's certificate made by \
-                 that authority"
+                "it is the certificate of an authority, not of a server: install a server certificate \
+                 signed by that authority"
                     .into()
             }
             other => other.to_string(),
@@ -91,7 +96,7 @@ fn reason(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(ureq::Timeout::Resolve) => "its name did not resolve in time".into(),
         ureq::Error::Timeout(ureq::Timeout::Connect) => "it did not answer in time".into(),
-        ureq::Error::Timeout(_) => "the time for it is over".into(),
+        ureq::Error::Timeout(_) => "it took too long".into(),
         ureq::Error::BodyExceedsLimit(limit) => format!("it is longer than {limit} bytes"),
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),

@@ -1,4 +1,4 @@
-//! The Robot webservice: one `switch`, one `route`, and what their answers mean.
+//! The Robot webservice: `POST` and `GET` on a failover IP, and what their answers mean.
 //!
 //! Source of the codes and texts: the webservice's documentation, "Failover" and "Errors".
 
@@ -6,30 +6,20 @@ mod answer;
 mod client;
 mod connection;
 mod failure;
-mod meaning;
-mod object;
 mod problem;
 mod proxy;
 mod resolver;
 mod trust;
 
-use std::time::Duration;
+use crate::takeover::Limits;
 
 pub use client::{Client, SetupError};
-pub use meaning::{Route, Switch};
-pub use problem::Problem;
 pub use proxy::for_url as proxy_for;
 pub use trust::check_store;
 
-/// The failover IP's resource, as a takeover needs it.
-pub trait Robot {
-    /// `POST`: asks for the failover IP to be routed to our server, and waits for the answer,
-    /// `within` the given time.
-    fn switch(&mut self, within: Duration) -> Switch;
-
-    /// `GET`: asks where the failover IP is routed, `within` the given time.
-    fn route(&mut self, within: Duration) -> Route;
-
-    /// How many requests went out so far, or may have.
-    fn requests(&self) -> u32;
-}
+/// Hetzner allows 50 `POST` and 100 `GET` requests an hour.
+pub const LIMITS: Limits = Limits {
+    changes: 48,
+    looks: 90,
+    quick_looks: 60,
+};

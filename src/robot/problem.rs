@@ -1,39 +1,62 @@
-//! What can go wrong with the webservice, as a sentence a person can act on.
+//! What can go wrong with the Robot webservice, as a sentence a person can act on.
+
+use std::fmt;
+use std::net::IpAddr;
 
 use thiserror::Error;
 
-/// A problem with the webservice. What a server wrote has been made printable, and stripped
-/// of secrets, before it comes in here.
+/// A problem with the webservice. What a server sent has been made printable, and stripped of
+/// secrets, before it gets in here.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Problem {
+pub enum RobotProblem {
     #[error(
-        "the webservice refused the login (401): check username and password (they are those of \
-         the webservice, not of the Robot's pages); Hetzner blocks this address for 10 minutes \
-         after 3 failed logins, so nothing is asked again"
+        "the webservice refused the login (401): check username and password (those of the \
+         webservice, not of the Robot website); Hetzner blocks this address for 10 minutes after 3 \
+         failed logins, so this is not tried again{}",
+        place(.sent_from)
     )]
-    Login,
-    #[error("the webservice answered {status}{said}{}", hint(.status, .said))]
-    Status { status: u16, said: Box<Said> },
+    Login { sent_from: Option<IpAddr> },
+    #[error("the webservice answered {status}{error}{}{}", place(.sent_from), hint(.status, .error))]
+    Status {
+        status: u16,
+        error: Box<ApiError>,
+        sent_from: Option<IpAddr>,
+    },
     #[error(
-        "the webservice's rate limit is reached ({status}{said}: {max_request} requests in \
-         {interval} s): until that time is over nothing can be asked of it"
+        "the webservice's rate limit is reached ({status}{error}{}): it accepts no more requests \
+         until that time is over",
+        limit(.max_requests, .interval)
     )]
     RateLimit {
         status: u16,
-        said: Box<Said>,
-        max_request: String,
-        interval: String,
+        error: Box<ApiError>,
+        max_requests: Option<String>,
+        interval: Option<String>,
     },
     #[error(
-        "the webservice answered {status} and points to {host}: a redirect is never followed, \
-         as the password would go there; check url"
+        "the webservice answered 403 without saying why{}: this address is most likely blocked \
+         for some minutes, after failed logins or too many requests",
+        place(.sent_from)
     )]
-    Redirect { status: u16, host: String },
+    Blocked { sent_from: Option<IpAddr> },
     #[error(
-        "the webservice answered {status}, but its answer is about {named}, not about this \
-         failover IP: check url"
+        "the webservice answered {status}, {}: check url",
+        redirect(.host)
     )]
-    OtherIp { status: u16, named: String },
+    Redirect { status: u16, host: Option<String> },
+    #[error(
+        "the webservice answered {status}, but about {named}, not about this failover IP: check url"
+    )]
+    OtherIp { status: u16, named: IpAddr },
+    #[error(
+        "{ip} belongs to the failover subnet {network} (netmask {netmask}), which is switched as a \
+         whole: write ip={network}"
+    )]
+    WithinSubnet {
+        ip: IpAddr,
+        network: IpAddr,
+        netmask: IpAddr,
+    },
     #[error("the webservice answered {0} while the switch was still running")]
     Unfinished(u16),
     #[error("the webservice answered {0} without routing it here")]
@@ -44,21 +67,31 @@ pub enum Problem {
     Certificate { host: String, reason: String },
     #[error("no connection to {host}: {reason}")]
     NoConnection { host: String, reason: String },
-    #[error("no whole answer from {host}: {reason}")]
-    NoWholeAnswer { host: String, reason: String },
+    #[error("incomplete response from {host}: {reason}")]
+    Incomplete { host: String, reason: String },
+}
+
+impl RobotProblem {
+    /// Whether the answer is about another address than the one that was asked for.
+    pub fn is_about_ip(&self) -> bool {
+        matches!(
+            self,
+            RobotProblem::OtherIp { .. } | RobotProblem::WithinSubnet { .. }
+        )
+    }
 }
 
 /// The code and the message of the webservice's error object, as far as it has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ApiError {
     pub code: Option<String>,
     pub message: Option<String>,
-    /// What `INVALID_INPUT` says is missing or invalid.
+    /// What `INVALID_INPUT` reports as missing or invalid.
     pub fields: Option<String>,
 }
 
-impl std::fmt::Display for Said {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(code) = &self.code {
             write!(f, " {code}")?;
         }
@@ -72,19 +105,43 @@ impl std::fmt::Display for Said {
     }
 }
 
-fn hint(status: &u16, said: &Said) -> &'static str {
-    match (status, said.code.as_deref()) {
+fn hint(status: &u16, error: &ApiError) -> &'static str {
+    match (status, error.code.as_deref()) {
         (_, Some("NOT_FOUND" | "FAILOVER_NOT_FOUND")) => {
             ": this failover IP is not in this account; check ip, and whose username it is"
         }
         (_, Some("FAILOVER_NEW_SERVER_NOT_FOUND" | "SERVER_NOT_FOUND")) => {
-            ": active_ip is no server of this account; check active_ip"
+            ": active_ip is not a server of this account; check active_ip"
         }
         (_, Some("INVALID_INPUT")) => ": check ip and active_ip",
         (403, _) => {
-            ": this account, or this address, may not do that; check the webservice's settings"
+            ": this account or this address is not allowed to do that; check the webservice's settings, \
+             which must list the IPv4 and the IPv6 address of each server, or set connect=ipv4"
         }
         (404 | 405, None) => ": check url",
         _ => "",
+    }
+}
+
+fn place(address: &Option<IpAddr>) -> String {
+    address.map_or(String::new(), |address| format!(" (sent from {address})"))
+}
+
+fn limit(max_requests: &Option<String>, interval: &Option<String>) -> String {
+    match (max_requests, interval) {
+        (Some(max), Some(interval)) => format!(": {max} requests in {interval} s"),
+        (Some(max), None) => format!(": {max} requests"),
+        (None, Some(interval)) => format!(": within {interval} s"),
+        (None, None) => String::new(),
+    }
+}
+
+fn redirect(host: &Option<String>) -> String {
+    match host {
+        None => "a redirect without a target".into(),
+        Some(host) => format!(
+            "a redirect to {host}; redirects are not followed, because that would send the \
+             password to {host}"
+        ),
     }
 }

@@ -17,6 +17,8 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
+use crate::config::Family;
+
 type Found = io::Result<Vec<SocketAddr>>;
 
 /// A look-up that has not ended yet.
@@ -30,6 +32,7 @@ struct Lookup {
 #[derive(Default)]
 pub struct PatientResolver {
     running: Mutex<Option<Lookup>>,
+    family: Family,
 }
 
 impl Resolver for PatientResolver {
@@ -41,17 +44,32 @@ impl Resolver for PatientResolver {
     ) -> Result<ResolvedSocketAddrs, Error> {
         let (host, port) = target(uri).ok_or(Error::HostNotFound)?;
         let mut addresses = self.empty();
-        for address in self.look_up(&host, port, timeout)?.into_iter().take(16) {
+        let found = self.look_up(&host, port, timeout)?;
+        let usable = found
+            .into_iter()
+            .filter(|found| self.family.has(found.ip()));
+        for address in usable.take(16) {
             addresses.push(address);
         }
-        match addresses.is_empty() {
-            true => Err(Error::HostNotFound),
-            false => Ok(addresses),
+        match (addresses.is_empty(), self.family) {
+            (false, _) => Ok(addresses),
+            (true, Family::Any) => Err(Error::HostNotFound),
+            (true, family) => Err(Error::Io(io::Error::other(format!(
+                "its name has no {family} address, and connect allows no other"
+            )))),
         }
     }
 }
 
 impl PatientResolver {
+    /// Returns addresses of this family alone.
+    pub fn new(family: Family) -> PatientResolver {
+        PatientResolver {
+            family,
+            ..PatientResolver::default()
+        }
+    }
+
     fn look_up(
         &self,
         host: &str,

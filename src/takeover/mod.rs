@@ -1,25 +1,31 @@
-//! The procedure of a takeover, over a [`Robot`] and a [`Clock`]; no I/O of its own.
+//! The procedure of a takeover, over a [`Provider`] and a [`Clock`]. It does no I/O of its own.
 //!
-//! Post, and believe only what says that the failover IP is ours. Anything in doubt is
-//! confirmed by asking where it is routed; what can succeed later is posted again, at most
-//! five times, spread over the deadline, which nothing outlives.
+//! Ask for the change, and believe only an answer that says that the address is routed to this
+//! server. A change takes 40 to 110 s, during which a look still shows the old server, so wait for
+//! it and look until the address is ours. What can succeed later is tried again, with at most
+//! five changes spread over the deadline. Nothing outlives the deadline.
 
+mod budget;
 mod pace;
+mod problem;
+mod provider;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::robot::{Problem, Robot, Route, Switch};
+pub use budget::{Budget, Limits};
 use pace::Pace;
 pub use pace::{Bounds, Clock};
+pub use problem::Problem;
+pub use provider::{Change, Look, Provider};
 
-/// How many posts one takeover sends at most: the webservice allows 50 an hour.
-const MAX_POSTS: u32 = 5;
+/// How many changes one takeover sends at most.
+const MAX_CHANGES: u32 = 5;
 
 /// How a takeover ended, for the log and for uWSGI.
 #[derive(Debug)]
@@ -34,21 +40,24 @@ pub struct Report {
 /// How a takeover ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The webservice said that the failover IP is routed to this server.
+    /// The provider said that the address is routed to this server.
     Routed,
-    /// The webservice took the request, and then could not be asked where the failover IP is.
+    /// The provider accepted the change, and cannot say where the address is routed.
     Unconfirmed(Problem),
-    /// It is not routed to this server, as far as can be known.
+    /// The address is not routed to this server, as far as is known.
     Failed(Failure),
+    /// The election that this takeover followed is out of date. No change was sent since.
+    Outdated,
 }
 
 /// Why a takeover failed.
 #[derive(Debug, Error)]
 pub enum Failure {
+    /// Refused for good.
     #[error("{0}")]
     Refused(Problem),
     #[error("{problem}{}", whereabouts(.seen))]
-    RateLimited {
+    Limited {
         problem: Problem,
         seen: Option<Seen>,
     },
@@ -58,45 +67,46 @@ pub enum Failure {
         seen: Option<Seen>,
         deadline: Duration,
     },
-    #[error("{reason}{} ({MAX_POSTS} requests to route it were sent)", whereabouts(.seen))]
-    OutOfPosts { reason: String, seen: Option<Seen> },
 }
 
-/// Where the webservice last said that the failover IP is, when it was not ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Failure {
+    /// Whether retrying is pointless until somebody has fixed something.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Failure::Refused(_) => true,
+            Failure::Limited { .. } | Failure::OutOfTime { .. } => false,
+        }
+    }
+}
+
+/// Where the provider last said that the address is, when it was not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    At(Option<IpAddr>),
-    BeingSwitched,
+    /// On this server, or on none.
+    At(Option<String>),
+    BeingChanged,
 }
 
-/// What a confirm found out.
-enum Confirmed {
-    Ours,
-    /// Elsewhere, and no switch running. `waited`: one was, and has ended.
-    Elsewhere {
-        waited: bool,
-    },
-    /// No answer to the question.
-    Unknown,
-    /// Somebody answered something else.
-    Unusable(Problem),
-    Refused(Problem),
-    OutOfTime,
+/// What a takeover needs from its surroundings.
+pub struct Surroundings<'a> {
+    pub clock: &'a mut dyn Clock,
+    /// The requests that this process has sent for the same account.
+    pub budget: &'a Mutex<Budget>,
+    /// Whether the election that this takeover follows is still valid. Asked before each change.
+    pub is_elected: &'a dyn Fn() -> bool,
+    /// Logs a line: each wait and each retry, with its reason.
+    pub log: &'a mut dyn FnMut(String),
 }
 
-/// Takes the failover IP over, however long that takes within the bounds' deadline.
-/// `say` gets a line for each retry, with its reason.
-pub fn take_over(
-    bounds: Bounds,
-    robot: &mut dyn Robot,
-    clock: &mut dyn Clock,
-    say: &mut dyn FnMut(String),
-) -> Report {
+/// Takes the address over, however long that takes within the deadline.
+pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundings) -> Report {
     let mut takeover = Takeover {
-        robot,
-        pace: Pace::new(bounds, clock),
-        say,
-        posts: 0,
+        provider,
+        pace: Pace::new(bounds, around.clock),
+        budget: around.budget,
+        is_elected: around.is_elected,
+        log: around.log,
+        changes: 0,
         reason: String::new(),
         seen: None,
         accepted: None,
@@ -105,214 +115,435 @@ pub fn take_over(
     Report {
         outcome,
         elapsed: takeover.pace.elapsed(),
-        requests: takeover.robot.requests(),
+        requests: takeover.provider.requests(),
     }
 }
 
+/// Looks once, for somebody who only wants to know. `None` if no request may be sent now.
+pub fn look_once(
+    provider: &mut dyn Provider,
+    within: Duration,
+    budget: &Mutex<Budget>,
+    uptime: Duration,
+) -> Option<Look> {
+    {
+        let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
+        if !budget.look_pause(uptime).is_zero() {
+            return None;
+        }
+        budget.note_look(uptime);
+    }
+    Some(provider.look(within))
+}
+
 struct Takeover<'a> {
-    robot: &'a mut dyn Robot,
+    provider: &'a mut dyn Provider,
     pace: Pace<'a>,
-    say: &'a mut dyn FnMut(String),
-    /// Posts that went out, or may have.
-    posts: u32,
+    budget: &'a Mutex<Budget>,
+    is_elected: &'a dyn Fn() -> bool,
+    log: &'a mut dyn FnMut(String),
+    /// Changes that were sent, or may have been.
+    changes: u32,
     /// The last reason why it is not done.
     reason: String,
-    /// Where it was last seen, if not with us.
+    /// Where the address was last seen, if not here.
     seen: Option<Seen>,
-    /// The last post was taken note of, and nothing has said since that it came to nothing.
+    /// The last change was accepted, and nothing since then says that it came to nothing.
     accepted: Option<Problem>,
+}
+
+/// The next step of a takeover.
+enum Next {
+    /// Send a change now.
+    Change,
+    /// A change is running, or may be.
+    WaitForChange,
+    /// The last request failed, and may succeed later.
+    Recover,
+    End(Outcome),
+}
+
+/// Why no look was sent.
+enum NoLook {
+    OutOfTime,
+    /// A change is due first.
+    Due,
 }
 
 impl Takeover<'_> {
     fn run(&mut self) -> Outcome {
+        let mut next = match self.pace.bounds().look_first {
+            true => self.look_first(),
+            false => Next::Change,
+        };
         loop {
-            let confirmed = match self.post() {
-                Switch::Routed => return Outcome::Routed,
-                Switch::Refused(problem) => return Outcome::Failed(Failure::Refused(problem)),
-                Switch::NotConnected(problem) => {
-                    self.reason = problem.to_string();
-                    match self.wait_for_connection() {
-                        true => continue,
-                        false => return self.out_of_time(),
-                    }
-                }
-                Switch::RateLimited(problem) => {
-                    return match self.confirm(false) {
-                        Confirmed::Ours => Outcome::Routed,
-                        Confirmed::Refused(problem) => Outcome::Failed(Failure::Refused(problem)),
-                        Confirmed::Elsewhere { .. }
-                        | Confirmed::Unknown
-                        | Confirmed::Unusable(_)
-                        | Confirmed::OutOfTime => Outcome::Failed(Failure::RateLimited {
-                            problem,
-                            seen: self.seen,
-                        }),
-                    };
-                }
-                Switch::Accepted(problem) => {
-                    self.reason = problem.to_string();
-                    self.accepted = Some(problem);
-                    self.confirm(self.posts == MAX_POSTS)
-                }
-                Switch::Elsewhere(active, problem) => {
-                    self.reason = problem.to_string();
-                    self.seen = Some(Seen::At(active));
-                    self.confirm(self.posts == MAX_POSTS)
-                }
-                Switch::Unfinished(problem)
-                | Switch::Locked(problem)
-                | Switch::Conflict(problem)
-                | Switch::Failing(problem)
-                | Switch::Unanswered(problem) => {
-                    self.reason = problem.to_string();
-                    self.confirm(self.posts == MAX_POSTS)
-                }
+            next = match next {
+                Next::Change => self.change(),
+                Next::WaitForChange => self.wait_for_change(),
+                Next::Recover => self.recover(),
+                Next::End(outcome) => return outcome,
             };
-            match confirmed {
-                Confirmed::Ours => return Outcome::Routed,
-                Confirmed::Refused(problem) => return Outcome::Failed(Failure::Refused(problem)),
-                Confirmed::OutOfTime => return self.out_of_time(),
-                Confirmed::Unusable(problem) if self.accepted.is_some() => {
-                    return Outcome::Unconfirmed(problem);
-                }
-                Confirmed::Elsewhere { waited } => {
-                    if !self.wait_for_post(waited) {
-                        return self.given_up();
-                    }
-                }
-                Confirmed::Unknown | Confirmed::Unusable(_) => {
-                    if !self.wait_for_post(false) {
-                        return self.given_up();
-                    }
-                }
-            }
         }
     }
 
-    fn post(&mut self) -> Switch {
+    /// This process has routed the address here before, or failed to: it may be here already.
+    fn look_first(&mut self) -> Next {
+        match self.look() {
+            None => self.end_out_of_time(),
+            Some(Look::Ours) => Next::End(Outcome::Routed),
+            Some(Look::Refused(problem)) => refused(problem),
+            Some(Look::Changing) => {
+                self.note_changing();
+                Next::WaitForChange
+            }
+            Some(Look::Elsewhere { to, .. }) => {
+                self.note_elsewhere(to);
+                Next::Change
+            }
+            Some(Look::Unsupported(problem)) => {
+                self.reason = problem.to_string();
+                Next::Change
+            }
+            Some(Look::Unanswered(problem)) => {
+                self.reason = problem.to_string();
+                match self.pace.bounds().cautious {
+                    true => Next::Recover,
+                    false => Next::Change,
+                }
+            }
+            Some(Look::NotConnected(problem)) => self.wait_for_connection(problem),
+        }
+    }
+
+    fn change(&mut self) -> Next {
+        if !(self.is_elected)() {
+            return Next::End(Outcome::Outdated);
+        }
+        if !self.pace.has_time() {
+            return self.end_out_of_time();
+        }
+        if !self.can_change() {
+            if self.reason.is_empty() {
+                self.reason =
+                    "this process has used up the requests to route it that it may send in an hour"
+                        .into();
+            }
+            return Next::WaitForChange;
+        }
         self.accepted = None;
-        let answer = self.robot.switch(self.pace.post_time());
+        let within = self.pace.begin_change();
+        let answer = self.provider.change(within);
+        if !matches!(answer, Change::NotConnected(_)) {
+            self.note_change();
+        }
         match answer {
-            Switch::NotConnected(_) => {}
-            Switch::Routed
-            | Switch::Accepted(_)
-            | Switch::Elsewhere(..)
-            | Switch::Unfinished(_)
-            | Switch::Locked(_)
-            | Switch::Conflict(_)
-            | Switch::RateLimited(_)
-            | Switch::Refused(_)
-            | Switch::Failing(_)
-            | Switch::Unanswered(_) => {
-                self.pace.connected();
-                self.seen = None;
-                self.posts += 1;
+            Change::Done => Next::End(Outcome::Routed),
+            Change::Refused(problem) => refused(problem),
+            Change::Limited(problem) => self.end_limited(problem),
+            Change::Running(problem) => {
+                self.reason = problem.to_string();
+                Next::WaitForChange
             }
+            Change::Accepted(problem) => {
+                self.reason = problem.to_string();
+                self.accepted = Some(problem);
+                Next::WaitForChange
+            }
+            Change::Failing(problem) => {
+                self.reason = problem.to_string();
+                Next::Recover
+            }
+            Change::NotConnected(problem) => self.wait_for_connection(problem),
         }
-        answer
     }
 
-    /// Asks where the failover IP is, until that is known, or cannot be.
-    /// `patient`: even if that is not answered at first.
-    fn confirm(&mut self, patient: bool) -> Confirmed {
-        let mut waited = false;
-        self.pace.first_question();
+    fn note_change(&mut self) {
+        self.pace.note_change();
+        self.changes += 1;
+        let now = self.pace.uptime();
+        self.budget().note_change(now);
+    }
+
+    /// Looks until the address is ours, the change has ended without that, or time is over.
+    ///
+    /// Without a `status` a look that shows another server proves nothing, as a change may be
+    /// running. Then only another change can tell: it is refused while one is running.
+    fn wait_for_change(&mut self) -> Next {
+        let mut has_said = false;
+        let mut is_changing = false;
+        let due = self
+            .pace
+            .due_while_running(self.changes, MAX_CHANGES - self.changes);
+        self.pace.restart_looks();
         loop {
-            let Some(within) = self.pace.get_time() else {
-                return Confirmed::OutOfTime;
-            };
-            let answer = self.robot.route(within);
-            match answer {
-                Route::Ours => return Confirmed::Ours,
-                Route::Refused(problem) => return Confirmed::Refused(problem),
-                Route::Elsewhere(active) => {
-                    self.seen = Some(Seen::At(active));
-                    self.accepted = None;
-                    return Confirmed::Elsewhere { waited };
+            let mut may_be_over = true;
+            let by = (!is_changing && self.may_change_again()).then_some(due);
+            let waiting = match self.look_by(by) {
+                Err(NoLook::OutOfTime) => return self.end_out_of_time(),
+                Err(NoLook::Due) => return self.change_after(Duration::ZERO),
+                Ok(Look::Ours) => return Next::End(Outcome::Routed),
+                Ok(Look::Refused(problem)) => return refused(problem),
+                Ok(Look::Changing) => {
+                    self.note_changing();
+                    may_be_over = false;
+                    "a switch is running, waiting for it to finish".into()
                 }
-                Route::Processing => {
-                    if !waited {
-                        (self.say)("a switch is running; waiting for its end".into());
+                Ok(Look::Elsewhere { to, settled: true }) => {
+                    self.note_elsewhere(to);
+                    if self.can_change() {
+                        return self.change_after(self.pace.soon(MAX_CHANGES - self.changes));
                     }
-                    self.seen = Some(Seen::BeingSwitched);
-                    waited = true;
+                    "no request to route it is left, waiting all the same".into()
                 }
-                Route::Unusable(problem) => return Confirmed::Unusable(problem),
-                Route::Unanswered(problem) if self.accepted.is_some() => {
-                    (self.say)(format!("taken note of, not yet confirmed: {problem}"));
-                    self.accepted = Some(problem);
+                Ok(Look::Elsewhere { to, settled: false }) => {
+                    self.note_elsewhere(to);
+                    "a switch may be running, waiting for it to finish".into()
                 }
-                // With no post left, all that can still help is an answer.
-                Route::Unanswered(_) if patient => {}
-                Route::Unanswered(_) => return Confirmed::Unknown,
+                Ok(Look::Unsupported(problem)) => {
+                    if self.accepted.is_some() {
+                        return Next::End(Outcome::Unconfirmed(problem));
+                    }
+                    format!("a switch may be running, waiting for it to finish: {problem}")
+                }
+                Ok(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
+                    let waiting = match self.accepted {
+                        Some(_) => format!("accepted but not yet confirmed: {problem}"),
+                        None => format!("waiting to learn where it is routed: {problem}"),
+                    };
+                    self.accepted = self.accepted.take().map(|_| problem);
+                    waiting
+                }
+            };
+            if !has_said {
+                self.say_waiting(&waiting);
+                has_said = true;
             }
-            self.pace.wait_to_ask();
+            is_changing = !may_be_over;
+            may_be_over &= self.may_change_again();
+            let until_due = due.saturating_duration_since(self.pace.now());
+            if may_be_over && until_due.is_zero() {
+                return self.change_after(Duration::ZERO);
+            }
+            let wait = self.pace.look_wait();
+            self.pace.sleep(match may_be_over {
+                true => wait.min(until_due),
+                false => wait,
+            });
         }
     }
 
-    /// Waits until a connection may be tried again; `false` if there is no time left for one.
-    fn wait_for_connection(&mut self) -> bool {
-        let Some(pause) = self.pace.connection_pause() else {
-            return false;
+    fn say_waiting(&mut self, waiting: &str) {
+        let line = match self.reason.as_str() {
+            "" => waiting.to_string(),
+            reason => format!("{reason}; {waiting}"),
         };
-        let again = match pause < SHOWN {
-            true => "trying again".into(),
-            false => format!("trying again in {}", Seconds(pause)),
-        };
-        (self.say)(format!("{}; {again}", self.reason));
-        self.pace.wait(pause);
-        true
+        self.say(line);
     }
 
-    /// Waits until the next post is due; `false` if there is none, or no time left for one.
-    fn wait_for_post(&mut self, at_once: bool) -> bool {
-        let left = MAX_POSTS - self.posts;
-        let Some(pause) = self.pace.post_pause(self.posts, left, at_once) else {
-            return false;
+    /// The last request failed. Finds out what it did, and tries again later: the second change
+    /// follows soon, the others are spread over the time left. One follows sooner when the
+    /// provider answers looks again.
+    fn recover(&mut self) -> Next {
+        let mut was_unanswered = self.changes == 0;
+        let mut due = None;
+        self.pace.restart_looks();
+        loop {
+            match self.look_by(due) {
+                Err(NoLook::OutOfTime) => return self.end_out_of_time(),
+                Err(NoLook::Due) => return Next::Change,
+                Ok(Look::Ours) => return Next::End(Outcome::Routed),
+                Ok(Look::Refused(problem)) => return refused(problem),
+                Ok(Look::Changing) => {
+                    self.note_changing();
+                    return Next::WaitForChange;
+                }
+                Ok(Look::Elsewhere { to, .. }) => {
+                    self.note_elsewhere(to);
+                    if was_unanswered && self.can_change() {
+                        let soon = self.pace.soon(MAX_CHANGES - self.changes);
+                        return self.change_after(soon);
+                    }
+                    if self.can_change() {
+                        return self.change_after(self.recovery_wait());
+                    }
+                }
+                Ok(Look::Unsupported(_)) => {
+                    if self.can_change() {
+                        return self.change_after(self.recovery_wait());
+                    }
+                }
+                Ok(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
+                    if self.changes == 0 {
+                        self.reason = problem.to_string();
+                    }
+                    // The wait before the next change counts from the first look without answer.
+                    if due.is_none() && self.can_change() && !self.pace.bounds().cautious {
+                        let wait = self.recovery_wait();
+                        self.say_next_change(wait);
+                        due = Some(self.pace.now() + wait);
+                    }
+                    was_unanswered = true;
+                }
+            }
+            let wait = self.pace.probe_wait();
+            let until_due = due.map(|due| due.saturating_duration_since(self.pace.now()));
+            match until_due {
+                Some(until_due) if until_due <= wait => {
+                    self.pace.sleep(until_due);
+                    return Next::Change;
+                }
+                Some(_) | None => self.pace.sleep(wait),
+            }
+        }
+    }
+
+    fn recovery_wait(&self) -> Duration {
+        let left = MAX_CHANGES - self.changes;
+        match self.changes {
+            0 | 1 => self.pace.soon(left),
+            _ => self.pace.spread(left),
+        }
+    }
+
+    /// Logs that the next change follows, and waits for it.
+    fn change_after(&mut self, wait: Duration) -> Next {
+        self.say_next_change(wait);
+        self.pace.sleep(wait);
+        Next::Change
+    }
+
+    fn say_next_change(&mut self, wait: Duration) {
+        let when = match wait < SHOWN {
+            true => "now".into(),
+            false => format!("in {}", Seconds(wait)),
         };
-        (self.say)(format!(
-            "{}{}; request {} of {MAX_POSTS} to route it follows in {}",
+        let line = format!(
+            "{}{}; sending request {} of {MAX_CHANGES} to route it {when}",
             self.reason,
             whereabouts(&self.seen),
-            self.posts + 1,
-            Seconds(pause)
-        ));
-        self.pace.wait(pause);
-        true
+            self.changes + 1,
+        );
+        self.say(line);
     }
 
-    fn given_up(&self) -> Outcome {
-        match self.posts < MAX_POSTS {
-            true => self.out_of_time(),
-            false => Outcome::Failed(Failure::OutOfPosts {
-                reason: self.reason.clone(),
-                seen: self.seen,
-            }),
+    /// Waits until a connection may be tried again.
+    fn wait_for_connection(&mut self, problem: Problem) -> Next {
+        self.reason = problem.to_string();
+        if !self.pace.has_time() {
+            return self.end_out_of_time();
         }
+        let wait = self.pace.connection_wait();
+        self.say(match wait < SHOWN {
+            true => format!("{problem}; trying again"),
+            false => format!("{problem}; trying again in {}", Seconds(wait)),
+        });
+        self.pace.sleep(wait);
+        Next::Change
     }
 
-    fn out_of_time(&self) -> Outcome {
-        match (&self.accepted, self.seen) {
-            (Some(problem), None) => Outcome::Unconfirmed(problem.clone()),
-            (Some(_) | None, seen) => Outcome::Failed(Failure::OutOfTime {
-                reason: self.reason.clone(),
-                seen,
-                deadline: self.pace.deadline(),
-            }),
-        }
+    /// Sends a look, as soon as the budget allows one. `None` if there is no time left for it.
+    fn look(&mut self) -> Option<Look> {
+        self.look_by(None).ok()
     }
+
+    /// The same, unless a change is due before the budget allows a look.
+    fn look_by(&mut self, due: Option<Instant>) -> Result<Look, NoLook> {
+        let pause = {
+            let now = self.pace.uptime();
+            self.budget().look_pause(now)
+        };
+        let until_due = due.map(|due| due.saturating_duration_since(self.pace.now()));
+        if let Some(until_due) = until_due.filter(|until_due| *until_due < pause) {
+            self.pace.sleep(until_due);
+            return Err(NoLook::Due);
+        }
+        self.pace.sleep(pause);
+        if !self.pace.has_time() {
+            return Err(NoLook::OutOfTime);
+        }
+        let now = self.pace.uptime();
+        self.budget().note_look(now);
+        let within = self.pace.begin_look();
+        Ok(self.provider.look(within))
+    }
+
+    /// While an accepted change cannot be confirmed, another would only repeat it.
+    fn may_change_again(&self) -> bool {
+        self.accepted.is_none() && self.can_change()
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_pause(&self) -> Duration {
+        let (now, share) = (self.pace.uptime(), self.pace.bounds().changes_an_hour);
+        self.budget().change_pause(now, share)
+    }
+
+    /// Whether another change may be sent in this takeover. If not, looks go on to the deadline.
+    fn can_change(&self) -> bool {
+        self.changes < MAX_CHANGES && self.change_pause().is_zero()
+    }
+
+    // Evidence that the address is not here counts more than that a change was accepted.
+
+    fn note_changing(&mut self) {
+        self.seen = Some(Seen::BeingChanged);
+        self.accepted = None;
+    }
+
+    fn note_elsewhere(&mut self, to: Option<String>) {
+        self.seen = Some(Seen::At(to));
+        self.accepted = None;
+    }
+
+    /// One look, as the address may be ours already; else it fails.
+    fn end_limited(&mut self, problem: Problem) -> Next {
+        match self.look() {
+            Some(Look::Ours) => return Next::End(Outcome::Routed),
+            Some(Look::Refused(problem)) => return refused(problem),
+            Some(Look::Elsewhere { to, .. }) => self.note_elsewhere(to),
+            Some(Look::Changing) => self.note_changing(),
+            Some(Look::Unanswered(_) | Look::NotConnected(_) | Look::Unsupported(_)) | None => {}
+        }
+        Next::End(Outcome::Failed(Failure::Limited {
+            problem,
+            seen: self.seen.clone(),
+        }))
+    }
+
+    fn end_out_of_time(&mut self) -> Next {
+        let outcome = match self.accepted.take() {
+            Some(problem) => Outcome::Unconfirmed(problem),
+            None => Outcome::Failed(Failure::OutOfTime {
+                reason: self.reason.clone(),
+                seen: self.seen.clone(),
+                deadline: self.pace.bounds().deadline,
+            }),
+        };
+        Next::End(outcome)
+    }
+
+    fn say(&mut self, line: String) {
+        (self.log)(line);
+    }
+}
+
+fn refused(problem: Problem) -> Next {
+    Next::End(Outcome::Failed(Failure::Refused(problem)))
 }
 
 fn whereabouts(seen: &Option<Seen>) -> String {
     match seen {
         None => String::new(),
-        Some(Seen::BeingSwitched) => "; a switch of it is running".into(),
+        Some(Seen::BeingChanged) => "; a switch is running".into(),
         Some(Seen::At(None)) => "; it is routed to no server".into(),
-        Some(Seen::At(Some(active))) => format!("; it is routed to {active}"),
+        Some(Seen::At(Some(server))) => format!("; it is routed to {server}"),
     }
 }
 
-/// The shortest span that the log does not show as none.
+/// Shorter spans than this are not shown.
 const SHOWN: Duration = Duration::from_millis(50);
 
 /// A span as the log shows it, in seconds.

@@ -1,34 +1,51 @@
-//! When the next request is due, and how long it may take: nothing passes the deadline.
+//! When the next request is due, and how long it may take. Nothing passes the deadline.
 
 use std::time::{Duration, Instant};
 
-/// The first wait between two questions, two connections or two posts.
-const SOON: Duration = Duration::from_secs(2);
-/// The longest wait between two questions, and between two attempts to connect.
-const OFTEN: Duration = Duration::from_secs(5);
+/// The first wait between two looks, and before a change that can follow soon.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// The longest wait between two looks while a change is running, and between two attempts to
+/// connect.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// The longest wait between two looks that get no answer. Such looks may go on for the whole
+/// deadline, and the requests an hour are limited.
+const MAX_PROBE_WAIT: Duration = Duration::from_secs(15);
+/// The same for a takeover that follows a failed one: others try in turn.
+const CAUTIOUS_PROBE_WAIT: Duration = Duration::from_secs(45);
 /// The first wait between two attempts to connect.
-const AT_FIRST: Duration = Duration::from_secs(1);
-/// The most that is kept back from a post, so that its loss leaves time to ask what it did.
+const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
+/// While a change may be running, the next is sent this long after the last at the earliest. By
+/// then most changes have ended (they take 40 to 110 s), and later ones wait longer.
+const CHANGE_GAPS: [Duration; 2] = [Duration::from_secs(45), Duration::from_secs(60)];
+/// The shortest gap after those.
+const LATER_CHANGE_GAP: Duration = Duration::from_secs(75);
+/// The most that is kept back from a change, so that its loss leaves time for a look.
 const RESERVE: Duration = Duration::from_secs(5);
-/// How many questions may be asked in one takeover: the webservice allows 100 an hour.
-const MAX_QUESTIONS: u32 = 90;
 /// With less time than this no request is begun.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// How long things may take.
+/// How a takeover is to be done.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// When the takeover began.
     pub start: Instant,
-    /// One request.
+    /// How long one request may take.
     pub timeout: Duration,
-    /// The whole takeover.
+    /// How long the whole takeover may take.
     pub deadline: Duration,
+    /// Look before the first change.
+    pub look_first: bool,
+    /// The last takeover failed, so be sparing: change nothing before a look was answered.
+    pub cautious: bool,
+    /// How many changes this process may send in an hour.
+    pub changes_an_hour: usize,
 }
 
-/// Time as a takeover sees it, so that its tests need none to pass.
+/// Time as a takeover sees it, so that its tests take none.
 pub trait Clock {
     fn now(&self) -> Instant;
+    /// The time since the machine was started.
+    fn uptime(&self) -> Duration;
     fn sleep(&mut self, span: Duration);
 }
 
@@ -37,8 +54,10 @@ pub struct Pace<'a> {
     bounds: Bounds,
     /// When the current attempt to connect began.
     attempt: Instant,
-    next_connection: Duration,
-    next_question: Duration,
+    next_connection_wait: Duration,
+    next_look_wait: Duration,
+    /// When the last change was sent.
+    last_change: Option<Instant>,
 }
 
 impl<'a> Pace<'a> {
@@ -47,13 +66,22 @@ impl<'a> Pace<'a> {
             clock,
             bounds,
             attempt: bounds.start,
-            next_connection: AT_FIRST,
-            next_question: SOON,
+            next_connection_wait: FIRST_CONNECTION_WAIT,
+            next_look_wait: FIRST_WAIT,
+            last_change: None,
         }
     }
 
-    pub fn deadline(&self) -> Duration {
-        self.bounds.deadline
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub fn uptime(&self) -> Duration {
+        self.clock.uptime()
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -66,74 +94,88 @@ impl<'a> Pace<'a> {
         self.bounds.deadline.saturating_sub(self.elapsed())
     }
 
-    pub fn wait(&mut self, span: Duration) {
+    /// Whether there is still time for a request.
+    pub fn has_time(&self) -> bool {
+        self.left() >= LEAST
+    }
+
+    /// Sleeps, but not past the deadline.
+    pub fn sleep(&mut self, span: Duration) {
+        let span = span.min(self.left());
         self.clock.sleep(span);
     }
 
-    /// How long a post may take that begins now.
-    pub fn post_time(&mut self) -> Duration {
+    /// A change begins now. Returns how long it may take.
+    pub fn begin_change(&mut self) -> Duration {
         self.attempt = self.clock.now();
         let left = self.left();
         self.bounds.timeout.min(left - RESERVE.min(left / 8))
     }
 
-    /// How long a question may take that is asked now; `None` if there is no time left.
+    /// The change that was begun has been sent.
+    pub fn note_change(&mut self) {
+        self.last_change = Some(self.attempt);
+        self.next_connection_wait = FIRST_CONNECTION_WAIT;
+    }
+
+    /// A look begins now. Returns how long it may take.
     ///
-    /// It is answered at once or not at all, so it gets less than a post: a quarter of the
-    /// timeout, and 5 s at least.
-    pub fn get_time(&self) -> Option<Duration> {
-        let left = self.left();
-        let patience = (self.bounds.timeout / 4).max(OFTEN);
-        (left >= LEAST).then(|| self.bounds.timeout.min(patience).min(left))
+    /// A look is answered at once or not at all, so it gets less than a change: a quarter of the
+    /// timeout, but at least 5 s.
+    pub fn begin_look(&mut self) -> Duration {
+        self.attempt = self.clock.now();
+        let patience = (self.bounds.timeout / 4).max(MAX_WAIT);
+        self.bounds.timeout.min(patience).min(self.left())
     }
 
-    /// A confirm begins: the first wait is short again.
-    pub fn first_question(&mut self) {
-        self.next_question = SOON;
+    /// Starts a series of looks: the first wait is short again.
+    pub fn restart_looks(&mut self) {
+        self.next_look_wait = FIRST_WAIT;
     }
 
-    /// Waits between two questions: 2 s growing to 5 s, or longer where a long deadline would
-    /// have more of them asked than the webservice allows.
-    pub fn wait_to_ask(&mut self) {
-        let least = self.bounds.deadline / MAX_QUESTIONS;
-        let pause = self.next_question.max(least).min(self.left());
-        self.next_question = (self.next_question * 3 / 2).min(OFTEN);
-        self.clock.sleep(pause);
+    /// How long to wait before the next look: 2 s, growing to 5 s.
+    pub fn look_wait(&mut self) -> Duration {
+        let wait = self.next_look_wait;
+        self.next_look_wait = (wait * 3 / 2).min(MAX_WAIT);
+        wait
     }
 
-    /// A connection was made: the next that is not starts over.
-    pub fn connected(&mut self) {
-        self.next_connection = AT_FIRST;
-    }
-
-    /// How long to wait before connecting again: 1 s growing to 5 s, less what the failed
-    /// attempt took. `None` if there is no time left.
-    pub fn connection_pause(&mut self) -> Option<Duration> {
-        let spent = self.clock.now().saturating_duration_since(self.attempt);
-        let pause = self.next_connection.saturating_sub(spent);
-        self.next_connection = (self.next_connection * 2).min(OFTEN);
-        self.within_time(pause)
-    }
-
-    /// How long to wait before the next post, `left` being those that may still be sent:
-    /// the first follows soon, the rest are spread over the time left. `at_once`: a switch
-    /// has just ended, so that there is nothing to wait for.
-    pub fn post_pause(&mut self, sent: u32, left: u32, at_once: bool) -> Option<Duration> {
-        if left == 0 {
-            return None;
+    /// The same while looks get no answer: 2 s, growing to 15 s.
+    pub fn probe_wait(&mut self) -> Duration {
+        if self.bounds.cautious {
+            return CAUTIOUS_PROBE_WAIT;
         }
-        let spread = self.left() / (left + 1);
-        let pause = match (at_once, sent) {
-            (true, _) => Duration::ZERO,
-            (false, 0 | 1) => SOON.min(spread),
-            (false, _) => spread,
-        };
-        self.within_time(pause)
+        let wait = self.next_look_wait;
+        self.next_look_wait = (wait * 3 / 2).min(MAX_PROBE_WAIT);
+        wait
     }
 
-    /// The pause, cut so that there is time for a request after it; `None` if there is none.
-    fn within_time(&self, pause: Duration) -> Option<Duration> {
-        let left = self.left();
-        (left > 2 * LEAST).then(|| pause.min(left - 2 * LEAST))
+    /// How long to wait before connecting again: 1 s, growing to 5 s, less what the failed attempt
+    /// took.
+    pub fn connection_wait(&mut self) -> Duration {
+        let spent = self.clock.now().saturating_duration_since(self.attempt);
+        let wait = self.next_connection_wait.saturating_sub(spent);
+        self.next_connection_wait = (self.next_connection_wait * 2).min(MAX_WAIT);
+        wait
+    }
+
+    /// The wait before a change that can follow soon, `left` being how many may still be sent.
+    pub fn soon(&self, left: u32) -> Duration {
+        FIRST_WAIT.min(self.spread(left))
+    }
+
+    /// An even share of the time left.
+    pub fn spread(&self, left: u32) -> Duration {
+        self.left() / (left + 1)
+    }
+
+    /// When the next change is due while one may be running. `sent` have been sent, and `left` may
+    /// still be.
+    pub fn due_while_running(&self, sent: u32, left: u32) -> Instant {
+        let gap = sent
+            .checked_sub(1)
+            .and_then(|index| CHANGE_GAPS.get(index as usize).copied())
+            .unwrap_or_else(|| LATER_CHANGE_GAP.max(self.spread(left)));
+        self.last_change.unwrap_or_else(|| self.now()) + gap
     }
 }

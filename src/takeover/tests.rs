@@ -1,4 +1,6 @@
-//! The table of a takeover's answers, row by row, over a scripted API and a fake clock.
+//! The procedure, step by step, over a scripted provider and a fake clock.
+
+mod switches;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -6,19 +8,20 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::*;
-use crate::robot::Problem;
 
-/// What the scripted API is asked, and how it answers.
+/// What the scripted provider is asked, and how it answers.
 enum Step {
-    Post(Switch),
-    Get(Route),
+    Post(Change),
+    Get(Look),
 }
 use Step::{Get, Post};
 
+/// The answers once the script has ended.
+type Rest = fn() -> (Change, Look);
+
 struct Script {
     steps: VecDeque<(Step, Duration)>,
-    /// What answers when the script has ended.
-    then: Option<fn() -> (Switch, Route)>,
+    then: Option<Rest>,
     time: Rc<Cell<Duration>>,
     /// `P` and `G` with the second they were asked at.
     asked: Vec<String>,
@@ -34,8 +37,8 @@ impl Script {
     }
 }
 
-impl Robot for Script {
-    fn switch(&mut self, within: Duration) -> Switch {
+impl Provider for Script {
+    fn change(&mut self, within: Duration) -> Change {
         let (answer, takes) = match (self.steps.pop_front(), self.then) {
             (Some((Post(answer), takes)), _) => (answer, takes),
             (Some((Get(answer), _)), _) => panic!("posted; the script wants a GET: {answer:?}"),
@@ -43,14 +46,17 @@ impl Robot for Script {
             (None, None) => panic!("posted; the script has ended: {:?}", self.asked),
         };
         self.spend('P', within, takes);
-        self.requests += u32::from(!matches!(answer, Switch::NotConnected(_)));
+        self.requests += u32::from(!matches!(answer, Change::NotConnected(_)));
         answer
     }
 
-    fn route(&mut self, within: Duration) -> Route {
+    fn look(&mut self, within: Duration) -> Look {
         let (answer, takes) = match (self.steps.pop_front(), self.then) {
             (Some((Get(answer), takes)), _) => (answer, takes),
-            (Some((Post(answer), _)), _) => panic!("asked; the script wants a POST: {answer:?}"),
+            (Some((Post(answer), _)), _) => panic!(
+                "asked; the script wants a POST: {answer:?}, {:?}",
+                self.asked
+            ),
             (None, Some(then)) => (then().1, Duration::ZERO),
             (None, None) => panic!("asked; the script has ended: {:?}", self.asked),
         };
@@ -74,10 +80,43 @@ impl Clock for FakeClock {
         self.start + self.time.get()
     }
 
+    fn uptime(&self) -> Duration {
+        Duration::from_secs(100_000) + self.time.get()
+    }
+
     fn sleep(&mut self, span: Duration) {
         self.time.set(self.time.get() + span);
     }
 }
+
+/// How a takeover runs in a test.
+struct Setting {
+    timeout: u64,
+    deadline: u64,
+    /// So many seconds of the deadline have been spent before the first request.
+    spent: u64,
+    look_first: bool,
+    cautious: bool,
+    changes_an_hour: usize,
+    /// The election is valid for so many changes.
+    elected_for: usize,
+}
+
+const USUAL: Setting = Setting {
+    timeout: 60,
+    deadline: 300,
+    spent: 0,
+    look_first: false,
+    cautious: false,
+    changes_an_hour: 48,
+    elected_for: 100,
+};
+
+const LIMITS: Limits = Limits {
+    changes: 48,
+    looks: 90,
+    quick_looks: 60,
+};
 
 struct Ended {
     outcome: Outcome,
@@ -88,20 +127,16 @@ struct Ended {
     elapsed: Duration,
 }
 
-fn run_with(
-    bounds: (u64, u64),
-    steps: Vec<(Step, Duration)>,
-    then: Option<fn() -> (Switch, Route)>,
-) -> Ended {
-    run_after(Duration::ZERO, bounds, steps, then)
+fn run_with(setting: Setting, steps: Vec<(Step, Duration)>, then: Option<Rest>) -> Ended {
+    let budget = Mutex::new(Budget::new(LIMITS));
+    run_on(&budget, setting, steps, then)
 }
 
-/// Runs the steps when so much of the deadline has been spent already.
-fn run_after(
-    spent: Duration,
-    bounds: (u64, u64),
+fn run_on(
+    budget: &Mutex<Budget>,
+    setting: Setting,
     steps: Vec<(Step, Duration)>,
-    then: Option<fn() -> (Switch, Route)>,
+    then: Option<Rest>,
 ) -> Ended {
     let time = Rc::new(Cell::new(Duration::ZERO));
     let mut script = Script {
@@ -112,18 +147,29 @@ fn run_after(
         requests: 0,
     };
     let mut clock = FakeClock {
-        start: Instant::now(),
+        start: Instant::now() + Duration::from_secs(10_000),
         time,
     };
     let bounds = Bounds {
-        start: clock.now() - spent,
-        timeout: Duration::from_secs(bounds.0),
-        deadline: Duration::from_secs(bounds.1),
+        start: clock.now() - Duration::from_secs(setting.spent),
+        timeout: Duration::from_secs(setting.timeout),
+        deadline: Duration::from_secs(setting.deadline),
+        look_first: setting.look_first,
+        cautious: setting.cautious,
+        changes_an_hour: setting.changes_an_hour,
     };
+    let asked_whether_elected = Cell::new(0);
     let mut lines = Vec::new();
-    let report = take_over(bounds, &mut script, &mut clock, &mut |line| {
-        lines.push(line);
-    });
+    let around = Surroundings {
+        clock: &mut clock,
+        budget,
+        is_elected: &|| {
+            asked_whether_elected.set(asked_whether_elected.get() + 1);
+            asked_whether_elected.get() <= setting.elected_for
+        },
+        log: &mut |line| lines.push(line),
+    };
+    let report = take_over(bounds, &mut script, around);
     assert!(
         report.elapsed <= bounds.deadline,
         "the deadline was passed: {:?}",
@@ -143,41 +189,51 @@ fn run_after(
     }
 }
 
-/// Runs the steps, each answered at once, with the default bounds.
-fn run(steps: Vec<Step>) -> Ended {
+fn at_once(steps: Vec<Step>) -> Vec<(Step, Duration)> {
     let steps = steps.into_iter().map(|step| (step, Duration::ZERO));
-    run_with((60, 120), steps.collect(), None)
+    steps.collect()
 }
 
-/// Runs the steps, and then the same answer for ever.
-fn run_then(steps: Vec<Step>, then: fn() -> (Switch, Route)) -> Ended {
-    let steps = steps.into_iter().map(|step| (step, Duration::ZERO));
-    run_with((60, 120), steps.collect(), Some(then))
+/// Runs the steps, each answered at once, with the default bounds.
+fn run(steps: Vec<Step>) -> Ended {
+    run_with(USUAL, at_once(steps), None)
+}
+
+/// Runs the steps, and then the same answer forever.
+fn run_then(steps: Vec<Step>, then: Rest) -> Ended {
+    run_with(USUAL, at_once(steps), Some(then))
+}
+
+fn problem(text: &str) -> Problem {
+    Problem::new(text)
 }
 
 fn status(status: u16) -> Problem {
-    Problem::Status {
-        status,
-        said: Default::default(),
-    }
+    Problem::new(format!("the webservice answered {status}"))
 }
 
 fn unconnected() -> Problem {
-    Problem::NoConnection {
-        host: "robot".into(),
-        reason: "refused".into(),
-    }
+    problem("no connection to robot: refused")
 }
 
 fn lost() -> Problem {
-    Problem::NoWholeAnswer {
-        host: "robot".into(),
-        reason: "reset".into(),
+    problem("incomplete response from robot: reset")
+}
+
+/// Elsewhere, and no switch is running.
+fn elsewhere() -> Look {
+    Look::Elsewhere {
+        to: Some("2.2.2.2".into()),
+        settled: true,
     }
 }
 
-fn other() -> Option<IpAddr> {
-    Some("2.2.2.2".parse().unwrap())
+/// Elsewhere, and a switch may be running.
+fn perhaps() -> Look {
+    Look::Elsewhere {
+        to: Some("2.2.2.2".into()),
+        settled: false,
+    }
 }
 
 impl Ended {
@@ -203,12 +259,17 @@ impl Ended {
     }
 
     #[track_caller]
-    fn failed(&self, part: &str, asked: &str) {
+    fn failed(&self, part: &str, is_for_good: bool, asked: &str) {
         let Outcome::Failed(failure) = &self.outcome else {
             panic!("{:?}", self.outcome);
         };
         assert!(failure.to_string().contains(part), "{failure}");
+        assert_eq!(failure.is_for_good(), is_for_good, "{failure}");
         assert_eq!(self.asked, asked);
+    }
+
+    fn posts(&self) -> usize {
+        self.asked.matches('P').count()
     }
 }
 
@@ -216,121 +277,137 @@ impl Ended {
 
 #[test]
 fn ours_is_done() {
-    run(vec![Post(Switch::Routed)]).is_routed("P0");
+    run(vec![Post(Change::Done)]).is_routed("P0");
 }
 
 #[test]
-fn another_address_is_confirmed_and_posted_again() {
+fn a_running_switch_is_waited_for() {
     run(vec![
-        Post(Switch::Elsewhere(other(), status(200))),
-        Get(Route::Elsewhere(other())),
-        Post(Switch::Routed),
+        Post(Change::Running(status(200))),
+        Get(Look::Changing),
+        Get(Look::Changing),
+        Get(Look::Changing),
+        Get(Look::Ours),
+    ])
+    .is_routed("P0 G0 G2 G5 G10");
+}
+
+#[test]
+fn a_switch_that_ended_elsewhere_is_followed_by_another_soon() {
+    run(vec![
+        Post(Change::Running(status(409))),
+        Get(Look::Changing),
+        Get(Look::Changing),
+        Get(elsewhere()),
+        Post(Change::Done),
+    ])
+    .is_routed("P0 G0 G2 G5 P7");
+}
+
+#[test]
+fn without_a_status_only_a_post_45_s_later_can_tell_that_a_switch_is_over() {
+    let ended = run_then(vec![Post(Change::Running(status(409)))], || {
+        (Change::Running(status(409)), perhaps())
+    });
+    let posts: Vec<&str> = ended
+        .asked
+        .split(' ')
+        .filter(|at| at.starts_with('P'))
+        .collect();
+    assert_eq!(posts, ["P0", "P45", "P105", "P180", "P255"]);
+    assert!(
+        ended.asked.starts_with("P0 G0 G2 G5 G10 G14 G20"),
+        "{}",
+        ended.asked
+    );
+    ended.failed("409; it is routed to 2.2.2.2", false, &ended.asked);
+}
+
+#[test]
+fn a_running_switch_is_not_disturbed_by_posts() {
+    let ended = run_then(vec![Post(Change::Running(status(409)))], || {
+        (Change::Refused(status(400)), Look::Changing)
+    });
+    ended.failed("a switch is running (the deadline", false, &ended.asked);
+    assert_eq!(ended.posts(), 1);
+}
+
+#[test]
+fn a_failing_switch_is_confirmed_and_posted_again() {
+    run(vec![
+        Post(Change::Failing(status(503))),
+        Get(Look::Unanswered(status(503))),
+        Post(Change::Failing(status(503))),
+        Get(elsewhere()),
+        Post(Change::Done),
+    ])
+    .is_routed("P0 G0 P2 G2 P76");
+    run(vec![Post(Change::Failing(status(500))), Get(Look::Ours)]).is_routed("P0 G0");
+    run(vec![
+        Post(Change::Failing(status(409))),
+        Get(Look::Unsupported(status(404))),
+        Post(Change::Done),
     ])
     .is_routed("P0 G0 P2");
-}
-
-#[test]
-fn another_address_in_the_answer_is_never_an_unconfirmed_success() {
-    run_then(vec![Post(Switch::Elsewhere(other(), status(200)))], || {
-        (
-            Switch::Elsewhere(other(), status(200)),
-            Route::Unusable(status(404)),
-        )
-    })
-    .failed("5 requests", "P0 G0 P2 G2 P32 G32 P61 G61 P90 G90");
-}
-
-#[test]
-fn no_readable_object_is_confirmed() {
-    run(vec![Post(Switch::Accepted(status(200))), Get(Route::Ours)]).is_routed("P0 G0");
-}
-
-#[test]
-fn locked_is_waited_out_and_posted_again_if_elsewhere() {
     run(vec![
-        Post(Switch::Locked(status(409))),
-        Get(Route::Processing),
-        Get(Route::Processing),
-        Get(Route::Processing),
-        Get(Route::Elsewhere(other())),
-        Post(Switch::Routed),
+        Post(Change::Failing(status(504))),
+        Get(Look::Changing),
+        Get(Look::Changing),
+        Get(Look::Ours),
     ])
-    .is_routed("P0 G0 G2 G5 G10 P10");
+    .is_routed("P0 G0 G0 G2");
 }
 
 #[test]
-fn locked_is_done_when_it_ends_with_us() {
+fn after_a_maintenance_the_next_post_follows_soon() {
     run(vec![
-        Post(Switch::Locked(status(409))),
-        Get(Route::Processing),
-        Get(Route::Ours),
+        Post(Change::Failing(status(503))),
+        Get(Look::Unanswered(status(503))),
+        Post(Change::Failing(status(503))),
+        Get(Look::Unanswered(status(503))),
+        Get(Look::Unanswered(status(503))),
+        Get(Look::Unanswered(status(503))),
+        Get(elsewhere()),
+        Post(Change::Done),
     ])
-    .is_routed("P0 G0 G2");
+    .is_routed("P0 G0 P2 G2 G4 G7 G12 P14");
 }
 
 #[test]
-fn locked_without_a_status_is_posted_again_until_it_ends() {
-    run(vec![
-        Post(Switch::Locked(status(409))),
-        Get(Route::Elsewhere(other())),
-        Post(Switch::Locked(status(409))),
-        Get(Route::Elsewhere(other())),
-        Post(Switch::Routed),
-    ])
-    .is_routed("P0 G0 P2 G2 P32");
-}
-
-#[test]
-fn another_conflict_is_confirmed() {
-    run(vec![Post(Switch::Conflict(status(409))), Get(Route::Ours)]).is_routed("P0 G0");
-    run(vec![
-        Post(Switch::Conflict(status(409))),
-        Get(Route::Unusable(status(404))),
-        Post(Switch::Routed),
-    ])
-    .is_routed("P0 G0 P2");
-}
-
-#[test]
-fn a_refusal_fails_at_once() {
-    run(vec![Post(Switch::Refused(Problem::Login))]).failed("refused the login", "P0");
-}
-
-#[test]
-fn the_rate_limit_is_confirmed_once() {
-    run(vec![
-        Post(Switch::RateLimited(status(403))),
-        Get(Route::Ours),
-    ])
-    .is_routed("P0 G0");
-    for route in [
-        Route::Elsewhere(other()),
-        Route::Unanswered(lost()),
-        Route::Unusable(status(403)),
+fn a_refusal_fails_at_once_and_for_good() {
+    run(vec![Post(Change::Refused(problem("login")))]).failed("login", true, "P0");
+    for change in [
+        Change::Running(lost()),
+        Change::Accepted(status(200)),
+        Change::Failing(status(503)),
+        Change::Limited(status(403)),
     ] {
-        run(vec![Post(Switch::RateLimited(status(429))), Get(route)]).failed("429", "P0 G0");
+        run(vec![Post(change), Get(Look::Refused(problem("login")))])
+            .failed("login", true, "P0 G0");
     }
 }
 
 #[test]
-fn a_5xx_is_confirmed_and_posted_again() {
-    run(vec![
-        Post(Switch::Failing(status(503))),
-        Get(Route::Unanswered(status(503))),
-        Post(Switch::Failing(status(503))),
-        Get(Route::Elsewhere(other())),
-        Post(Switch::Routed),
-    ])
-    .is_routed("P0 G0 P2 G2 P32");
-    run(vec![Post(Switch::Failing(status(500))), Get(Route::Ours)]).is_routed("P0 G0");
+fn a_limit_is_confirmed_once() {
+    run(vec![Post(Change::Limited(status(403))), Get(Look::Ours)]).is_routed("P0 G0");
+    for look in [
+        elsewhere(),
+        perhaps(),
+        Look::Changing,
+        Look::Unanswered(lost()),
+        Look::NotConnected(unconnected()),
+        Look::Unsupported(status(403)),
+    ] {
+        run(vec![Post(Change::Limited(status(429))), Get(look)]).failed("429", false, "P0 G0");
+    }
 }
 
 #[test]
 fn no_connection_is_tried_again_at_least_every_5_s_and_is_no_post() {
     let ended = run_then(vec![], || {
         (
-            Switch::NotConnected(unconnected()),
-            Route::Unanswered(unconnected()),
+            Change::NotConnected(unconnected()),
+            Look::NotConnected(unconnected()),
         )
     });
     let Outcome::Failed(Failure::OutOfTime { .. }) = ended.outcome else {
@@ -343,24 +420,30 @@ fn no_connection_is_tried_again_at_least_every_5_s_and_is_no_post() {
         .collect();
     assert!(at.windows(2).all(|pair| pair[1] - pair[0] <= 5.0), "{at:?}");
     assert!(
-        at.len() > MAX_POSTS as usize && *at.last().unwrap() > 118.0,
+        at.len() > MAX_CHANGES as usize && *at.last().unwrap() > 290.0,
         "{at:?}"
     );
     assert_eq!(ended.requests, 0);
-    assert_eq!(ended.lines.len(), at.len() - 1);
+    assert_eq!(ended.lines.len(), at.len());
 }
 
 #[test]
-fn what_was_spent_before_the_first_post_counts() {
-    let never: fn() -> (Switch, Route) = || {
-        (
-            Switch::NotConnected(unconnected()),
-            Route::Unanswered(unconnected()),
-        )
+fn time_spent_before_the_first_post_counts() {
+    let setting = Setting {
+        spent: 298,
+        ..USUAL
     };
-    let spent = Duration::from_secs(118);
-    let ended = run_after(spent, (60, 120), vec![], Some(never));
-    assert_eq!(ended.asked, "P0 P1 P2");
+    let ended = run_with(
+        setting,
+        vec![],
+        Some(|| {
+            (
+                Change::NotConnected(unconnected()),
+                Look::NotConnected(unconnected()),
+            )
+        }),
+    );
+    assert_eq!(ended.asked, "P0 P1");
     assert!(matches!(
         ended.outcome,
         Outcome::Failed(Failure::OutOfTime { .. })
@@ -368,194 +451,286 @@ fn what_was_spent_before_the_first_post_counts() {
 }
 
 #[test]
-fn an_attempt_to_connect_that_took_long_is_followed_by_another_at_once() {
+fn a_slow_attempt_to_connect_is_followed_by_another_at_once() {
     let slow = (
-        Post(Switch::NotConnected(unconnected())),
+        Post(Change::NotConnected(unconnected())),
         Duration::from_secs(5),
     );
-    let done = (Post(Switch::Routed), Duration::ZERO);
-    let ended = run_with((60, 120), vec![slow, done], None);
-    assert_eq!(ended.asked, "P0 P5");
+    let done = (Post(Change::Done), Duration::ZERO);
+    assert_eq!(run_with(USUAL, vec![slow, done], None).asked, "P0 P5");
 }
 
 #[test]
-fn a_lost_answer_is_confirmed() {
-    run(vec![Post(Switch::Unanswered(lost())), Get(Route::Ours)]).is_routed("P0 G0");
+fn a_lost_answer_is_waited_for() {
+    run(vec![Post(Change::Running(lost())), Get(Look::Ours)]).is_routed("P0 G0");
     run(vec![
-        Post(Switch::Unanswered(lost())),
-        Get(Route::Unanswered(lost())),
-        Post(Switch::Routed),
+        Post(Change::Running(lost())),
+        Get(Look::Unanswered(lost())),
+        Get(perhaps()),
+        Get(Look::Ours),
+    ])
+    .is_routed("P0 G0 G2 G5");
+    // It came to nothing.
+    run(vec![
+        Post(Change::Running(lost())),
+        Get(elsewhere()),
+        Post(Change::Done),
     ])
     .is_routed("P0 G0 P2");
 }
 
-// Confirm, and what surrounds the table.
-
-#[test]
-fn a_confirm_that_is_refused_fails_at_once() {
-    run(vec![
-        Post(Switch::Unanswered(lost())),
-        Get(Route::Refused(Problem::Login)),
-    ])
-    .failed("refused the login", "P0 G0");
-    run(vec![
-        Post(Switch::Accepted(status(200))),
-        Get(Route::Refused(Problem::Login)),
-    ])
-    .failed("refused the login", "P0 G0");
-}
-
-#[test]
-fn questions_are_asked_2_s_later_growing_to_5_s() {
-    let ended = run_then(vec![Post(Switch::Locked(status(409)))], || {
-        (Switch::Routed, Route::Processing)
-    });
-    ended.failed("a switch of it is running", &ended.asked);
-    assert!(
-        ended.asked.starts_with("P0 G0 G2 G5 G10 G14 G20 G24"),
-        "{}",
-        ended.asked
-    );
-    assert!(ended.elapsed >= Duration::from_secs(119));
-}
-
-#[test]
-fn a_long_deadline_does_not_ask_more_than_the_webservice_allows() {
-    let steps = vec![(Post(Switch::Locked(status(409))), Duration::ZERO)];
-    let ended = run_with(
-        (60, 3600),
-        steps,
-        Some(|| (Switch::Routed, Route::Processing)),
-    );
-    assert!(ended.requests <= 95, "{}", ended.requests);
-}
+// Success without confirmation, at an endpoint that knows no GET.
 
 #[test]
 fn accepted_and_no_get_is_done_unconfirmed() {
     run(vec![
-        Post(Switch::Accepted(status(200))),
-        Get(Route::Unusable(status(404))),
+        Post(Change::Accepted(status(200))),
+        Get(Look::Unsupported(status(404))),
     ])
     .is_unconfirmed("P0 G0");
 }
 
 #[test]
 fn accepted_and_no_answer_until_the_deadline_is_done_unconfirmed_without_another_post() {
-    let ended = run_then(vec![Post(Switch::Accepted(status(200)))], || {
-        (Switch::Refused(status(400)), Route::Unanswered(lost()))
+    let ended = run_then(vec![Post(Change::Accepted(status(200)))], || {
+        (Change::Refused(status(400)), Look::Unanswered(lost()))
     });
     assert!(matches!(ended.outcome, Outcome::Unconfirmed(_)));
-    assert_eq!(ended.asked.matches('P').count(), 1);
-    assert!(ended.elapsed >= Duration::from_secs(119));
+    assert_eq!(ended.posts(), 1);
+    assert!(ended.elapsed >= Duration::from_secs(290));
 }
 
 #[test]
-fn accepted_but_elsewhere_is_posted_again() {
+fn evidence_that_it_is_elsewhere_wins_over_an_accepted_post() {
     run(vec![
-        Post(Switch::Accepted(status(200))),
-        Get(Route::Unanswered(lost())),
-        Get(Route::Elsewhere(None)),
-        Post(Switch::Routed),
+        Post(Change::Accepted(status(200))),
+        Get(Look::Unanswered(lost())),
+        Get(elsewhere()),
+        Post(Change::Done),
     ])
     .is_routed("P0 G0 G2 P4");
+    let ended = run_then(vec![Post(Change::Accepted(status(200)))], || {
+        (Change::Refused(status(400)), Look::Changing)
+    });
+    ended.failed(
+        "a switch is running (the deadline of 300 s",
+        false,
+        &ended.asked,
+    );
+    let steps = vec![Post(Change::Accepted(status(200))), Get(perhaps())];
+    let ended = run_then(steps, || {
+        (Change::Running(status(409)), Look::Unanswered(lost()))
+    });
+    assert!(matches!(ended.outcome, Outcome::Failed(_)));
+}
+
+// Looking first.
+
+#[test]
+fn a_node_that_routed_it_here_before_looks_first() {
+    let again = || Setting {
+        look_first: true,
+        ..USUAL
+    };
+    run_with(again(), at_once(vec![Get(Look::Ours)]), None).is_routed("G0");
+    let steps = vec![Get(elsewhere()), Post(Change::Done)];
+    run_with(again(), at_once(steps), None).is_routed("G0 P0");
+    let steps = vec![Get(perhaps()), Post(Change::Done)];
+    run_with(again(), at_once(steps), None).is_routed("G0 P0");
+    let steps = vec![Get(Look::Unsupported(status(404))), Post(Change::Done)];
+    run_with(again(), at_once(steps), None).is_routed("G0 P0");
+    let steps = vec![Get(Look::Unanswered(lost())), Post(Change::Done)];
+    run_with(again(), at_once(steps), None).is_routed("G0 P0");
+    let steps = vec![Get(Look::Changing), Get(Look::Changing), Get(Look::Ours)];
+    run_with(again(), at_once(steps), None).is_routed("G0 G0 G2");
+    let steps = vec![Get(Look::Refused(problem("login")))];
+    run_with(again(), at_once(steps), None).failed("login", true, "G0");
 }
 
 #[test]
-fn accepted_and_still_switching_at_the_deadline_fails() {
-    let ended = run_then(vec![Post(Switch::Accepted(status(200)))], || {
-        (Switch::Refused(status(400)), Route::Processing)
-    });
-    ended.failed(
-        "a switch of it is running (the deadline of 120 s",
-        &ended.asked,
+fn after_a_failed_takeover_nothing_is_posted_until_a_look_is_answered() {
+    let cautious = || Setting {
+        look_first: true,
+        cautious: true,
+        ..USUAL
+    };
+    let ended = run_with(
+        cautious(),
+        vec![],
+        Some(|| (Change::Done, Look::Unanswered(status(503)))),
     );
+    ended.failed("503", false, "G0 G0 G45 G90 G135 G180 G225 G270");
+    let mut steps = vec![Get(Look::Unanswered(status(503)))];
+    steps.push(Get(Look::Unanswered(status(503))));
+    steps.push(Get(elsewhere()));
+    steps.push(Post(Change::Done));
+    run_with(cautious(), at_once(steps), None).is_routed("G0 G0 G45 P47");
 }
+
+// The limits.
 
 #[test]
 fn five_posts_are_sent_at_most_and_cover_the_deadline() {
-    let ended = run_then(vec![], || {
-        (Switch::Failing(status(503)), Route::Elsewhere(other()))
-    });
-    ended.failed(
-        "503; it is routed to 2.2.2.2 (5 requests",
-        "P0 G0 P2 G2 P32 G32 P61 G61 P90 G90",
+    let ended = run_then(vec![], || (Change::Failing(status(503)), elsewhere()));
+    assert!(
+        ended
+            .asked
+            .starts_with("P0 G0 P2 G2 P76 G76 P151 G151 P226 G226 G228"),
+        "{}",
+        ended.asked
     );
-    assert_eq!(ended.lines.len(), 4, "{:?}", ended.lines);
+    ended.failed(
+        "503; it is routed to 2.2.2.2 (the deadline",
+        false,
+        &ended.asked,
+    );
+    assert_eq!(ended.posts(), 5);
+    assert!(
+        ended.elapsed > Duration::from_secs(299),
+        "{:?}",
+        ended.elapsed
+    );
 }
 
 #[test]
-fn with_no_post_left_an_answer_is_still_waited_for() {
+fn with_no_post_left_the_looks_go_on() {
     let mut steps = Vec::new();
     for _ in 0..5 {
-        steps.push(Post(Switch::Unanswered(lost())));
-        steps.push(Get(Route::Unanswered(lost())));
+        steps.push(Post(Change::Failing(status(503))));
+        steps.push(Get(elsewhere()));
     }
-    steps.push(Get(Route::Ours));
-    run(steps).is_routed("P0 G0 P2 G2 P32 G32 P61 G61 P90 G90 G92");
+    steps.push(Get(elsewhere()));
+    steps.push(Get(Look::Ours));
+    let ended = run(steps);
+    assert!(matches!(ended.outcome, Outcome::Routed));
+    assert_eq!(ended.asked.split(' ').next_back(), Some("G230"));
 }
 
 #[test]
-fn a_hanging_post_and_question_leave_time_for_a_second_post() {
-    let long = Duration::from_secs(1000);
-    let ended = run_with(
-        (60, 120),
-        vec![
-            (Post(Switch::Unanswered(lost())), long),
-            (Get(Route::Unanswered(lost())), long),
-            (Post(Switch::Routed), Duration::ZERO),
-        ],
-        None,
-    );
-    ended.is_routed("P0 G60 P77");
+fn no_more_is_sent_than_the_account_allows_in_an_hour() {
+    let budget = Mutex::new(Budget::new(LIMITS));
+    let (mut posts, mut gets) = (0, 0);
+    // Twelve takeovers of 300 s each, all at the same hour as the budget sees it.
+    for _ in 0..12 {
+        let ended = run_on(
+            &budget,
+            USUAL,
+            vec![],
+            Some(|| (Change::Failing(status(503)), elsewhere())),
+        );
+        posts += ended.asked.matches('P').count();
+        gets += ended.asked.matches('G').count();
+    }
+    assert!((40..=48).contains(&posts), "{posts}");
+    assert!(gets <= 90, "{gets}");
 }
 
 #[test]
-fn a_post_that_hangs_to_the_deadline_leaves_time_for_a_question() {
+fn a_share_of_the_posts_is_kept_to() {
+    let setting = Setting {
+        changes_an_hour: 2,
+        ..USUAL
+    };
+    let then: Rest = || (Change::Failing(status(503)), elsewhere());
+    let ended = run_with(setting, vec![], Some(then));
+    assert_eq!(ended.posts(), 2, "{}", ended.asked);
+}
+
+#[test]
+fn a_used_up_limit_is_named() {
+    let setting = Setting {
+        changes_an_hour: 0,
+        ..USUAL
+    };
+    let ended = run_with(setting, vec![], Some(|| (Change::Done, elsewhere())));
+    ended.failed("has used up the requests", false, &ended.asked);
+}
+
+#[test]
+fn nothing_is_posted_on_an_old_election() {
+    let setting = Setting {
+        elected_for: 0,
+        ..USUAL
+    };
+    let ended = run_with(setting, vec![], None);
+    assert!(matches!(ended.outcome, Outcome::Outdated));
+    assert_eq!(ended.asked, "");
+    let setting = Setting {
+        elected_for: 1,
+        ..USUAL
+    };
+    let steps = vec![Post(Change::NotConnected(unconnected()))];
+    let ended = run_with(setting, at_once(steps), None);
+    assert!(matches!(ended.outcome, Outcome::Outdated));
+    assert_eq!(ended.asked, "P0");
+}
+
+#[test]
+fn hanging_requests_leave_time_for_others() {
     let long = Duration::from_secs(1000);
-    let ended = run_with(
-        (60, 60),
+    let setting = Setting {
+        deadline: 120,
+        ..USUAL
+    };
+    run_with(
+        setting,
         vec![
-            (Post(Switch::Unanswered(lost())), long),
-            (Get(Route::Ours), Duration::ZERO),
+            (Post(Change::Running(lost())), long),
+            (Get(Look::Unanswered(lost())), long),
+            (Post(Change::Done), Duration::ZERO),
         ],
         None,
-    );
-    ended.is_routed("P0 G55");
+    )
+    .is_routed("P0 G60 P75");
+    let setting = Setting {
+        deadline: 60,
+        ..USUAL
+    };
+    run_with(
+        setting,
+        vec![
+            (Post(Change::Running(lost())), long),
+            (Get(Look::Ours), Duration::ZERO),
+        ],
+        None,
+    )
+    .is_routed("P0 G55");
 }
 
 #[test]
 fn the_deadline_ends_everything_with_the_last_reason() {
     for (timeout, deadline) in [(1, 1), (1, 2), (3, 7), (60, 60), (3600, 7200)] {
-        let ended = run_with(
-            (timeout, deadline),
-            Vec::new(),
-            Some(|| (Switch::Unanswered(lost()), Route::Unanswered(lost()))),
-        );
-        let Outcome::Failed(failure) = ended.outcome else {
-            panic!("{:?}", ended.outcome);
+        let setting = Setting {
+            timeout,
+            deadline,
+            ..USUAL
         };
-        assert!(
-            failure
-                .to_string()
-                .contains("no whole answer from robot: reset")
+        let ended = run_with(
+            setting,
+            Vec::new(),
+            Some(|| (Change::Running(lost()), Look::Unanswered(lost()))),
         );
+        ended.failed("incomplete response from robot: reset", false, &ended.asked);
     }
 }
 
 #[test]
-fn each_retry_is_said_with_its_reason() {
+fn each_retry_is_logged_with_its_reason() {
     let ended = run(vec![
-        Post(Switch::NotConnected(unconnected())),
-        Post(Switch::Failing(status(503))),
-        Get(Route::Elsewhere(other())),
-        Post(Switch::Routed),
+        Post(Change::NotConnected(unconnected())),
+        Post(Change::Failing(status(503))),
+        Get(elsewhere()),
+        Post(Change::Running(status(409))),
+        Get(perhaps()),
+        Get(Look::Ours),
     ]);
     assert_eq!(
         ended.lines,
         [
             "no connection to robot: refused; trying again in 1.0 s",
             "the webservice answered 503; it is routed to 2.2.2.2; \
-             request 2 of 5 to route it follows in 2.0 s",
+             sending request 2 of 5 to route it in 2.0 s",
+            "the webservice answered 409; a switch may be running, waiting for it to finish",
         ]
     );
 }

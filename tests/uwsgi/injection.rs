@@ -121,7 +121,7 @@ fn redirect_to(location: &[u8]) -> Fault {
 }
 
 fn by_redirect(context: &Context) {
-    let end = || End::Failed("the webservice answered 302 and points to ");
+    let end = || End::Failed("the webservice answered 302, a redirect to ");
     let seen = |location: &[u8]| on_post("a redirect", end(), redirect_to(location));
     // No header may hold these, so there is no answer.
     let lost = |location: &[u8]| on_post("no redirect", End::Routed(3), redirect_to(location));
@@ -196,7 +196,7 @@ fn by_get(context: &Context) {
             ),
             accepted(
                 "a redirect",
-                End::Unconfirmed("302 and points to "),
+                End::Unconfirmed("302, a redirect to "),
                 once,
                 redirect_to(b"https://%n%s\xe2\x80\xae/"),
             ),

@@ -63,7 +63,7 @@ fn took_long_unnoticed(cluster: &Cluster) {
             cluster.logs()
         );
     }
-    let long = "still at it after 10 s";
+    let long = "still waiting after 10 s";
     assert!(cluster.node(0).log().contains(long), "{}", cluster.logs());
 }
 

@@ -182,7 +182,11 @@ fn never_swap(context: &Context) {
     wait(&instance.node, "i am now the Lord", PATIENCE);
     instance.is_clean();
     let log = instance.node.log();
-    assert!(!log.contains("may hold the password"), "{}", log.text());
+    assert!(
+        !log.contains("the password may be exposed"),
+        "{}",
+        log.text()
+    );
     if may_lock {
         uses_no_more_than_it_needs(context, &instance.node);
     }

@@ -200,7 +200,7 @@ fn redirect(context: &Context) {
         let node = node_with(context, &action(&robot, ""), &[]);
         let end = end(&node);
         assert!(
-            end.contains(&format!("{status} and points to localhost")),
+            end.contains(&format!("{status}, a redirect to localhost")),
             "{end}"
         );
         assert_eq!(robot.requests().len(), 1);

@@ -60,7 +60,7 @@ fn run(context: &Context, number: usize, preloaded: Option<&Path>) -> Vec<Findin
         let refused = log.contains("no_arena: refused");
         assert_eq!(refused, preloaded.is_some(), "{}", log.text());
         // What then cannot be promised is said.
-        let warnings = log.count("may hold the password");
+        let warnings = log.count("the password may be exposed");
         assert_eq!(warnings > 0, refused, "{}", log.text());
         let routed = log.count("4.4.4.4 is routed to");
         assert!(routed > number / 3, "{routed}\n{}", log.text());

@@ -10,12 +10,14 @@ use super::*;
 
 const OURS: &str = "1.1.1.1";
 
-fn with_reader<T>(read: impl FnOnce(&Reader) -> T) -> T {
-    read(&Reader {
+fn reader(is_custom: bool) -> Reader<'static> {
+    Reader {
         failover_ip: "4.4.4.4".parse().unwrap(),
         ours: OURS.parse().unwrap(),
+        is_custom,
+        sent_from: Some("9.9.9.9".parse().unwrap()),
         secrets: &[b"s3cret"],
-    })
+    }
 }
 
 fn answer(status: u16, body: &str) -> Answer<'_> {
@@ -26,12 +28,23 @@ fn answer(status: u16, body: &str) -> Answer<'_> {
     }
 }
 
-fn switch(status: u16, body: &str) -> Switch {
-    with_reader(|reader| reader.switch(&answer(status, body)))
+/// What an answer of Hetzner's own webservice to a `POST` means.
+fn change(status: u16, body: &str) -> Change {
+    reader(false).change(&answer(status, body))
 }
 
-fn route(status: u16, body: &str) -> Route {
-    with_reader(|reader| reader.route(&answer(status, body)))
+/// The same of a custom endpoint.
+fn custom_change(status: u16, body: &str) -> Change {
+    reader(true).change(&answer(status, body))
+}
+
+/// What an answer of Hetzner's own webservice to a `GET` says.
+fn look(status: u16, body: &str) -> Look {
+    reader(false).look(&answer(status, body))
+}
+
+fn custom_look(status: u16, body: &str) -> Look {
+    reader(true).look(&answer(status, body))
 }
 
 fn routed_to(active: &str, status: &str) -> String {
@@ -45,10 +58,10 @@ fn error(code: &str) -> String {
 #[test]
 fn a_2xx_that_names_our_server_is_routed() {
     let ours = routed_to("\"1.1.1.1\"", "\"ready\"");
-    assert!(matches!(switch(200, &ours), Switch::Routed));
-    assert!(matches!(switch(202, &ours), Switch::Routed));
+    assert!(matches!(change(200, &ours), Change::Done));
+    assert!(matches!(change(202, &ours), Change::Done));
     let bare = r#"{"failover":{"active_server_ip":"1.1.1.1"}}"#;
-    assert!(matches!(switch(200, bare), Switch::Routed));
+    assert!(matches!(change(200, bare), Change::Done));
 }
 
 #[test]
@@ -56,33 +69,43 @@ fn addresses_are_compared_as_addresses() {
     let reader = Reader {
         failover_ip: "2a01:4f8:fff1::".parse().unwrap(),
         ours: "2a01:4f8:d0a:2003::".parse().unwrap(),
-        secrets: &[],
+        ..reader(false)
     };
-    let body =
-        r#"{"failover":{"ip":"2A01:04f8:fff1:0::","active_server_ip":"2a01:4f8:0d0a:2003:0:0::"}}"#;
-    assert!(matches!(reader.switch(&answer(200, body)), Switch::Routed));
+    // Any address of our /64 is ours.
+    for active in ["2a01:4f8:0d0a:2003:0:0::", "2a01:4f8:d0a:2003::2"] {
+        let body = format!(
+            r#"{{"failover":{{"ip":"2A01:04f8:fff1:0::","active_server_ip":"{active}"}}}}"#
+        );
+        assert!(matches!(reader.change(&answer(200, &body)), Change::Done));
+        assert!(matches!(reader.look(&answer(200, &body)), Look::Ours));
+    }
+    let other = r#"{"failover":{"active_server_ip":"2a01:4f8:d0a:2004::"}}"#;
+    assert!(matches!(
+        reader.look(&answer(200, other)),
+        Look::Elsewhere { .. }
+    ));
 }
 
 #[test]
-fn a_2xx_that_names_another_or_none_is_elsewhere() {
+fn a_2xx_that_names_another_server_or_none_may_be_a_running_switch() {
     for active in ["\"2.2.2.2\"", "null"] {
-        let switch = switch(200, &routed_to(active, "\"ready\""));
-        assert!(matches!(switch, Switch::Elsewhere(..)), "{switch:?}");
+        for status in ["\"ready\"", "\"processing\"", "null"] {
+            let body = routed_to(active, status);
+            assert!(matches!(change(200, &body), Change::Running(_)), "{body}");
+            assert!(matches!(custom_change(200, &body), Change::Running(_)));
+        }
     }
 }
 
 #[test]
-fn a_2xx_that_is_under_way_is_unfinished() {
-    for active in ["\"2.2.2.2\"", "null"] {
-        let switch = switch(200, &routed_to(active, "\"processing\""));
-        assert!(matches!(switch, Switch::Unfinished(_)), "{switch:?}");
-    }
-    let ours = switch(200, &routed_to("\"1.1.1.1\"", "\"processing\""));
-    assert!(matches!(ours, Switch::Accepted(_)), "{ours:?}");
+fn a_2xx_that_names_our_server_and_is_under_way_is_not_done() {
+    let ours = routed_to("\"1.1.1.1\"", "\"processing\"");
+    assert!(matches!(change(200, &ours), Change::Running(_)));
+    assert!(matches!(custom_change(200, &ours), Change::Accepted(_)));
 }
 
 #[test]
-fn a_2xx_without_a_readable_object_is_accepted() {
+fn a_2xx_without_a_readable_object_is_accepted_only_by_a_custom_endpoint() {
     let deep = "[".repeat(100_000);
     for body in [
         "",
@@ -96,105 +119,169 @@ fn a_2xx_without_a_readable_object_is_accepted() {
         &deep,
     ] {
         assert!(
-            matches!(switch(200, body), Switch::Accepted(_)),
+            matches!(change(200, body), Change::Running(_)),
             "{body:.40}"
         );
+        assert!(matches!(custom_change(200, body), Change::Accepted(_)));
+        assert!(matches!(look(200, body), Look::Unanswered(_)), "{body:.40}");
+        assert!(matches!(custom_look(200, body), Look::Unsupported(_)));
     }
-    assert!(matches!(switch(204, ""), Switch::Accepted(_)));
+    assert!(matches!(custom_change(204, ""), Change::Accepted(_)));
 }
 
 #[test]
 fn an_answer_about_another_failover_ip_is_refused() {
     let body = r#"{"failover":{"ip":"5.5.5.5","active_server_ip":"1.1.1.1"}}"#;
-    assert!(matches!(
-        switch(200, body),
-        Switch::Refused(Problem::OtherIp { .. })
-    ));
-    assert!(matches!(
-        route(200, body),
-        Route::Refused(Problem::OtherIp { .. })
-    ));
+    assert!(matches!(change(200, body), Change::Refused(_)));
+    assert!(matches!(look(200, body), Look::Refused(_)));
+}
+
+#[test]
+fn an_answer_about_the_subnet_of_our_failover_ip_says_what_to_write() {
+    let body =
+        r#"{"failover":{"ip":"4.4.4.0","netmask":"255.255.255.248","active_server_ip":"1.1.1.1"}}"#;
+    let (Change::Refused(posted), Look::Refused(asked)) = (change(200, body), look(200, body))
+    else {
+        panic!("a refusal");
+    };
+    assert!(posted.to_string().contains("write ip=4.4.4.0"), "{posted}");
+    assert_eq!(posted, asked);
+    let other =
+        r#"{"failover":{"ip":"4.4.5.0","netmask":"255.255.255.248","active_server_ip":"1.1.1.1"}}"#;
+    let Change::Refused(problem) = change(200, other) else {
+        panic!("a refusal");
+    };
+    assert!(problem.to_string().contains("about 4.4.5.0"), "{problem}");
 }
 
 #[test]
 fn conflicts_are_told_apart_by_their_code() {
     assert!(matches!(
-        switch(409, &error("FAILOVER_ALREADY_ROUTED")),
-        Switch::Routed
+        change(409, &error("FAILOVER_LOCKED")),
+        Change::Running(_)
     ));
     assert!(matches!(
-        switch(409, &error("FAILOVER_LOCKED")),
-        Switch::Locked(_)
+        change(409, &error("CONFLICT")),
+        Change::Failing(_)
     ));
-    assert!(matches!(
-        switch(409, &error("CONFLICT")),
-        Switch::Conflict(_)
-    ));
-    assert!(matches!(switch(409, "{}"), Switch::Accepted(_)));
-    assert!(matches!(switch(409, ""), Switch::Accepted(_)));
+    for body in ["{}", ""] {
+        assert!(matches!(change(409, body), Change::Failing(_)));
+        assert!(matches!(custom_change(409, body), Change::Accepted(_)));
+    }
+}
+
+#[test]
+fn already_routed_is_done_with_whatever_status() {
+    for status in [200, 400, 403, 404, 409, 422, 500] {
+        assert!(matches!(
+            change(status, &error("FAILOVER_ALREADY_ROUTED")),
+            Change::Done
+        ));
+    }
 }
 
 #[test]
 fn refusals_are_final() {
     for status in [301, 302, 304, 307, 308, 400, 401, 402, 404, 410, 418, 422] {
-        let switch = switch(status, &error("X"));
-        assert!(matches!(switch, Switch::Refused(_)), "{status}: {switch:?}");
+        let switch = change(status, &error("X"));
+        assert!(matches!(switch, Change::Refused(_)), "{status}: {switch:?}");
     }
     assert!(matches!(
-        switch(403, &error("FORBIDDEN")),
-        Switch::Refused(_)
+        change(403, &error("FORBIDDEN")),
+        Change::Refused(_)
     ));
 }
 
 #[test]
-fn rate_limits_say_their_numbers() {
-    let body = r#"{"error":{"code":"RATE_LIMIT_EXCEEDED","max_request":50,"interval":"3600"}}"#;
-    let Switch::RateLimited(problem) = switch(403, body) else {
-        panic!("a rate limit");
-    };
-    assert!(
-        problem.to_string().contains("50 requests in 3600 s"),
-        "{problem}"
-    );
-    assert!(matches!(switch(429, ""), Switch::RateLimited(_)));
+fn a_rate_limit_says_its_numbers_in_either_spelling() {
+    for member in ["max_request", "max_requests"] {
+        let body = format!(
+            r#"{{"error":{{"code":"RATE_LIMIT_EXCEEDED","{member}":50,"interval":"3600"}}}}"#
+        );
+        let Change::Limited(problem) = change(403, &body) else {
+            panic!("a rate limit");
+        };
+        assert!(
+            problem.to_string().contains("50 requests in 3600 s"),
+            "{problem}"
+        );
+    }
+    assert!(matches!(change(429, ""), Change::Limited(_)));
+    let limited = error("RATE_LIMIT_EXCEEDED");
+    assert!(matches!(look(403, &limited), Look::Unanswered(_)));
+    assert!(matches!(custom_look(403, &limited), Look::Unanswered(_)));
+}
+
+#[test]
+fn a_403_without_an_error_object_means_that_the_address_is_blocked() {
+    for body in ["", "<html>no</html>", "{}", r#"{"error":"no"}"#] {
+        let Change::Limited(problem) = change(403, body) else {
+            panic!("{body}");
+        };
+        let text = problem.to_string();
+        assert!(text.contains("blocked for some minutes"), "{text}");
+        assert!(text.contains("sent from 9.9.9.9"), "{text}");
+        assert!(matches!(look(403, body), Look::Unanswered(_)));
+    }
+}
+
+#[test]
+fn a_refusal_because_of_the_address_names_it() {
+    for (status, code) in [(401, "UNAUTHORIZED"), (403, "FORBIDDEN")] {
+        let Change::Refused(problem) = change(status, &error(code)) else {
+            panic!("a refusal");
+        };
+        assert!(problem.to_string().contains("9.9.9.9"), "{problem}");
+    }
 }
 
 #[test]
 fn a_5xx_is_failing() {
     for status in [500, 502, 503, 504, 599] {
-        assert!(matches!(switch(status, &error("X")), Switch::Failing(_)));
+        assert!(matches!(change(status, &error("X")), Change::Failing(_)));
     }
 }
 
 #[test]
 fn a_route_is_what_the_answer_says() {
     assert!(matches!(
-        route(200, &routed_to("\"1.1.1.1\"", "null")),
-        Route::Ours
+        look(200, &routed_to("\"1.1.1.1\"", "null")),
+        Look::Ours
     ));
     let processing = routed_to("\"1.1.1.1\"", "\"processing\"");
-    assert!(matches!(route(200, &processing), Route::Processing));
-    let other = routed_to("\"2.2.2.2\"", "\"ready\"");
-    assert!(matches!(route(200, &other), Route::Elsewhere(Some(_))));
-    let none = routed_to("null", "\"ready\"");
-    assert!(matches!(route(200, &none), Route::Elsewhere(None)));
+    assert!(matches!(look(200, &processing), Look::Changing));
+    for (active, to) in [("\"2.2.2.2\"", Some("2.2.2.2")), ("null", None)] {
+        for (status, is_settled) in [("\"ready\"", true), ("null", false), ("\"x\"", false)] {
+            let Look::Elsewhere { to: found, settled } = look(200, &routed_to(active, status))
+            else {
+                panic!("{active} {status}");
+            };
+            assert_eq!((found.as_deref(), settled), (to, is_settled));
+        }
+    }
 }
 
 #[test]
-fn a_route_that_is_not_said_is_unusable_or_may_be_asked_again() {
-    for status in [200, 204, 302, 403, 404, 405, 429] {
+fn a_route_that_is_not_reported_is_unsupported_only_by_a_custom_endpoint() {
+    for status in [200, 204, 302, 400, 403, 404, 405, 501] {
         assert!(
-            matches!(route(status, "no"), Route::Unusable(_)),
+            matches!(custom_look(status, "no"), Look::Unsupported(_)),
             "{status}"
         );
     }
-    for status in [500, 502, 503] {
+    for status in [200, 204, 400, 403, 404, 405, 429, 500, 501, 502, 503] {
         assert!(
-            matches!(route(status, "no"), Route::Unanswered(_)),
+            matches!(look(status, "no"), Look::Unanswered(_)),
             "{status}"
         );
     }
-    assert!(matches!(route(401, ""), Route::Refused(Problem::Login)));
+    for status in [429, 500, 502, 503] {
+        assert!(matches!(custom_look(status, "no"), Look::Unanswered(_)));
+    }
+    assert!(matches!(look(401, ""), Look::Refused(_)));
+    assert!(matches!(custom_look(401, ""), Look::Refused(_)));
+    assert!(matches!(look(302, ""), Look::Refused(_)));
+    assert!(matches!(look(404, &error("NOT_FOUND")), Look::Refused(_)));
 }
 
 #[test]
@@ -202,17 +289,17 @@ fn a_redirect_names_the_host_alone() {
     for (location, host) in [
         (
             "https://a:s3cret@elsewhere.example:1/x?y",
-            "points to elsewhere.example:",
+            "a redirect to elsewhere.example;",
         ),
-        ("/there", "points to the same host:"),
-        ("", "points to nowhere (it has no Location):"),
+        ("/there", "a redirect to the same host;"),
+        ("", "a redirect without a target:"),
     ] {
         let answer = Answer {
             status: 302,
             location: Some(location),
             body: b"",
         };
-        let Switch::Refused(problem) = with_reader(|reader| reader.switch(&answer)) else {
+        let Change::Refused(problem) = reader(false).change(&answer) else {
             panic!("a refusal");
         };
         assert!(problem.to_string().contains(host), "{problem}");
@@ -222,7 +309,7 @@ fn a_redirect_names_the_host_alone() {
 #[test]
 fn what_a_server_wrote_is_shown_without_secrets_and_control_characters() {
     let body = r#"{"error":{"code":"A\u0000B","message":"x\n[fake] s3\u0007cret","missing":["\u001b[2J"],"invalid":{"s3cret":1}}}"#;
-    let Switch::Refused(problem) = switch(400, body) else {
+    let Change::Refused(problem) = change(400, body) else {
         panic!("a refusal");
     };
     let text = problem.to_string();
@@ -325,8 +412,8 @@ fn an_answer_that_was_cut_is_never_ours() {
     let whole = routed_to("\"1.1.1.1\"", "\"ready\"");
     for length in 0..whole.len() {
         let cut = &whole[..length];
-        assert!(!matches!(switch(200, cut), Switch::Routed), "{cut}");
-        assert!(!matches!(route(200, cut), Route::Ours), "{cut}");
+        assert!(!matches!(change(200, cut), Change::Done), "{cut}");
+        assert!(!matches!(look(200, cut), Look::Ours), "{cut}");
     }
 }
 
@@ -337,22 +424,22 @@ fn an_array_is_no_object() {
         r#"{"failover":["4.4.4.4","ready","1.1.1.1"]}"#,
         r#"[{"active_server_ip":"1.1.1.1"}]"#,
     ] {
-        assert!(matches!(switch(200, body), Switch::Accepted(_)), "{body}");
-        assert!(matches!(route(200, body), Route::Unusable(_)), "{body}");
+        assert!(matches!(change(200, body), Change::Running(_)), "{body}");
+        assert!(matches!(look(200, body), Look::Unanswered(_)), "{body}");
+        assert!(matches!(custom_change(200, body), Change::Accepted(_)));
     }
     let code = r#"[["FAILOVER_ALREADY_ROUTED"]]"#;
-    assert!(matches!(switch(409, code), Switch::Accepted(_)));
+    assert!(matches!(change(409, code), Change::Failing(_)));
 }
 
 #[test]
 fn a_secret_within_an_object_is_masked() {
     let reader = Reader {
-        failover_ip: "4.4.4.4".parse().unwrap(),
-        ours: OURS.parse().unwrap(),
         secrets: &[br#"s3"cr\et"#],
+        ..reader(false)
     };
     let body = r#"{"error":{"code":"X","invalid":{"s3\u0007\"cr\\et":"s3\"cr\\et"}}}"#;
-    let Switch::Refused(problem) = reader.switch(&answer(400, body)) else {
+    let Change::Refused(problem) = reader.change(&answer(400, body)) else {
         panic!("a refusal");
     };
     assert!(!problem.to_string().contains("s3"), "{problem}");
