@@ -16,20 +16,22 @@ usage: robot [option...]
   --address ADDRESS       listen there, a loopback address (default: 127.0.0.1)
   --user USER             the webservice user (default: FOO)
   --password PASSWORD     its password (default: BAR)
-  --ip IP[=SERVER]        a failover IP, and the server it is routed to at start; may be repeated
-                          (default: 4.4.4.4=2.2.2.2)
+  --ip IP[/PREFIX][=SERVER]
+                          a failover IP or subnet, and the server it is routed to at start; may be
+                          repeated (default: 4.4.4.4=2.2.2.2)
   --server SERVER         a server's main IP; may be repeated (default: 1.1.1.1, 2.2.2.2, 3.3.3.3)
   --switch-time SECONDS   how long a switch takes (default: 0)
   --limits POSTS,GETS     requests an hour, 0 for no limit (default: 50,100)
+  --no-status             failover objects have no `status', as in the documentation
   --ca-file PATH          write the certificate of the CA there (default: in a temporary directory)
   --http                  no TLS
   --fault METHOD:FAULT[*N]
                           METHOD is get, post, delete or any; N times, or always; may be repeated.
                           FAULT is a status (a page of a proxy), or one of: locked, failed,
-                          unauthorized, rate-limit, hang, hang-handshake, cut-handshake, reset,
-                          close, truncate, garbage, drip, drip-headers, oversize, endless,
-                          header-flood, compressed; `apply-' before it has the request served
-                          first: post:apply-reset*1
+                          unauthorized, rate-limit, blocked, early, lost, hang, hang-handshake,
+                          cut-handshake, reset, close, truncate, garbage, drip, drip-headers,
+                          oversize, endless, header-flood, compressed; with `apply-' before it
+                          the request is served first: post:apply-reset*1
   --help                  this
 ";
 
@@ -125,9 +127,16 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
     let mut faults = Vec::new();
     let (mut failovers, mut servers) = (Vec::new(), Vec::new());
     while let Some(option) = arguments.next() {
-        if option == "--http" {
-            settings.scheme = Scheme::Http;
-            continue;
+        match option.as_str() {
+            "--http" => {
+                settings.scheme = Scheme::Http;
+                continue;
+            }
+            "--no-status" => {
+                settings.shows_status = false;
+                continue;
+            }
+            _ => {}
         }
         if !HELP.contains(&format!("\n  {option} ")) {
             return Err(format!("unknown option {option} (see --help)"));
@@ -147,10 +156,21 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
             },
             "--user" => settings.username = value,
             "--password" => settings.password = value,
-            "--ip" => failovers.push(match value.split_once('=') {
-                None => (address(&value)?, None),
-                Some((ip, server)) => (address(ip)?, Some(address(server)?)),
-            }),
+            "--ip" => {
+                let (network, server) = match value.split_once('=') {
+                    None => (&*value, None),
+                    Some((network, server)) => (network, Some(address(server)?)),
+                };
+                let ip = match network.split_once('/') {
+                    None => address(network)?,
+                    Some((ip, prefix)) => {
+                        let prefix = prefix.parse().map_err(|_| bad("no prefix length"))?;
+                        settings.subnets.push((address(ip)?, prefix));
+                        address(ip)?
+                    }
+                };
+                failovers.push((ip, server));
+            }
             "--server" => servers.push(address(&value)?),
             "--switch-time" => {
                 settings.switch_time = value
@@ -217,6 +237,9 @@ fn named_fault(name: &str) -> Option<Fault> {
         "failed" => Fault::failed(),
         "unauthorized" => Fault::unauthorized(),
         "rate-limit" => Fault::rate_limit_exceeded(50, Duration::from_secs(3600)),
+        "blocked" => Fault::blocked(),
+        "early" => Fault::early(),
+        "lost" => Fault::lost(),
         "hang" => Fault::Hang,
         "hang-handshake" => Fault::HangHandshake,
         "cut-handshake" => Fault::CutHandshake,
@@ -252,13 +275,17 @@ mod tests {
     fn options_become_settings() {
         let arguments = parsed(
             "--port 8443 --user u --password p --ip 4.4.4.4=1.1.1.1 --ip 2a01:4f8:fff1:: \
+             --ip 5.5.5.0/29=1.1.1.1 --no-status \
              --server 1.1.1.1 --server 2a01:4f8:1::2 --switch-time 2.5 --limits 0,7 --http \
              --fault post:503*2 --fault any:apply-reset",
         )
         .unwrap_or_else(|reason| panic!("{reason}"));
         let settings = arguments.settings;
         assert_eq!(settings.address.to_string(), "127.0.0.1:8443");
-        assert_eq!(settings.failovers.len(), 2);
+        assert_eq!(settings.failovers.len(), 3);
+        let subnet: IpAddr = "5.5.5.0".parse().expect("an address");
+        assert_eq!(settings.subnets, [(subnet, 29)]);
+        assert!(!settings.shows_status);
         assert_eq!(settings.servers.len(), 2);
         assert_eq!(settings.switch_time, Duration::from_millis(2500));
         assert_eq!(
@@ -285,6 +312,7 @@ mod tests {
             ("--port", "--port needs a value"),
             ("--port x", "--port x: no port"),
             ("--address 0.0.0.0", "--address 0.0.0.0: no loopback"),
+            ("--ip 4.4.4.0/x", "--ip 4.4.4.0/x: no prefix"),
             ("--ip 4.4.4", "--ip 4.4.4: no IP address"),
             ("--switch-time -1", "--switch-time -1: no number"),
             ("--fault post:boom", "no fault named boom"),

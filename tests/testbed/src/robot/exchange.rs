@@ -185,6 +185,20 @@ impl<'a> Exchange<'a> {
                 self.start();
                 self.perform(*then)
             }
+            Fault::WhileSwitching(then) => {
+                self.start();
+                match self.outcome {
+                    Some(Outcome::Switching(..)) => self.perform(*then),
+                    _ => {
+                        self.fault = Fault::Nothing;
+                        self.perform(Fault::Nothing)
+                    }
+                }
+            }
+            Fault::Snapshot => {
+                let answer = self.snapshot()?;
+                self.answer(&answer)
+            }
             Fault::Delay(time, then) => {
                 if !self.shared.pause(time) {
                     return Err(stopping());
@@ -205,14 +219,22 @@ impl<'a> Exchange<'a> {
     /// The right answer, once the switch is done. An error if the Robot stops before.
     fn finish(&mut self) -> io::Result<Answer> {
         self.start();
-        let (ip, number) = match &self.outcome {
+        if let Some(Outcome::Switching(_, number)) = self.outcome {
+            self.shared.wait(None, |state| {
+                state.stopping || !state.failovers.is_switching(number)
+            });
+        }
+        self.snapshot()
+    }
+
+    /// The answer as it is now, even if the switch is still running.
+    fn snapshot(&mut self) -> io::Result<Answer> {
+        self.start();
+        let ip = match &self.outcome {
             None => return Err(stopping()), // Not after start().
             Some(Outcome::Answer(answer)) => return Ok(answer.clone()),
-            Some(Outcome::Switching(ip, number)) => (*ip, *number),
+            Some(Outcome::Switching(ip, _)) => *ip,
         };
-        self.shared.wait(None, |state| {
-            state.stopping || !state.failovers.is_switching(number)
-        });
         let state = self.shared.look();
         if state.stopping {
             return Err(stopping());

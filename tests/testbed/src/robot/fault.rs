@@ -117,6 +117,12 @@ pub enum Fault {
     /// The request is served, but this happens instead of the answer at once, while the switch is
     /// still running.
     StartThen(Box<Fault>),
+    /// The request is served. If that starts a switch, this happens instead of the answer, at once;
+    /// the switch goes on. A refusal is answered as it should be.
+    WhileSwitching(Box<Fault>),
+    /// The request is served and answered at once, even if that starts a switch: the failover object
+    /// is the one of that moment.
+    Snapshot,
     /// Exactly these bytes, then the connection is closed.
     Raw(Vec<u8>),
     /// Exactly these bytes, then others over and over, as fast as the peer reads.
@@ -141,9 +147,14 @@ impl Fault {
         errors::invalid_input(missing, invalid).into()
     }
 
-    /// `RATE_LIMIT_EXCEEDED`: more than `max_request` requests within `interval`.
-    pub fn rate_limit_exceeded(max_request: u32, interval: Duration) -> Fault {
-        errors::rate_limit_exceeded(max_request, interval).into()
+    /// `RATE_LIMIT_EXCEEDED`: more than `max` requests within `interval`.
+    pub fn rate_limit_exceeded(max: u32, interval: Duration) -> Fault {
+        errors::rate_limit_exceeded("max_requests", max, interval).into()
+    }
+
+    /// The same as the documentation spells it: with `max_request`.
+    pub fn rate_limit_as_documented(max: u32, interval: Duration) -> Fault {
+        errors::rate_limit_exceeded("max_request", max, interval).into()
     }
 
     /// `UNAUTHORIZED`.
@@ -168,6 +179,39 @@ impl Fault {
             "FAILOVER_FAILED",
             "Due to an internal error the failover failed",
         )
+    }
+
+    /// `FAILOVER_NOT_COMPLETE`, a 500.
+    pub fn not_complete() -> Fault {
+        Fault::error(
+            500,
+            "FAILOVER_NOT_COMPLETE",
+            "Due to an internal error the failover was not completed",
+        )
+    }
+
+    /// A 403 with an HTML page and no error object, as an address gets while it is blocked.
+    pub fn blocked() -> Fault {
+        Fault::page(403)
+    }
+
+    /// The answer to a request that starts a switch comes at once, with status 200 and still with
+    /// the old server; the switch goes on. Refusals are answered as they should be.
+    pub fn early() -> Fault {
+        Fault::Snapshot
+    }
+
+    /// A request that starts a switch is never answered: its connection stays open until the
+    /// client leaves. The switch goes on. Refusals are answered as they should be.
+    pub fn lost() -> Fault {
+        Fault::WhileSwitching(Box::new(Fault::Hang))
+    }
+
+    /// As [`Fault::lost`], but the connection is reset after this time, even if the switch is over
+    /// by then.
+    pub fn lost_after(time: Duration) -> Fault {
+        let reset = Fault::Delay(time, Box::new(Fault::Reset));
+        Fault::WhileSwitching(Box::new(reset))
     }
 
     /// A status with a page for people, as a proxy in front of the webservice would answer.
@@ -196,6 +240,8 @@ impl Fault {
                 | Fault::Compressed
                 | Fault::ApplyThen(_)
                 | Fault::StartThen(_)
+                | Fault::WhileSwitching(_)
+                | Fault::Snapshot
         )
     }
 

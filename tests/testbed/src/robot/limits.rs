@@ -82,7 +82,7 @@ impl Rate {
             self.admitted.pop_front();
         }
         if self.admitted.len() >= max as usize {
-            return Err(errors::rate_limit_exceeded(max, HOUR));
+            return Err(errors::rate_limit_exceeded("max_requests", max, HOUR));
         }
         self.admitted.push_back(now);
         Ok(())
@@ -143,7 +143,7 @@ mod tests {
         let refused = rate.admit(start + Duration::from_secs(61)).unwrap_err();
         let body: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
         assert_eq!(refused.status, 403);
-        assert_eq!(body["error"]["max_request"], 2);
+        assert_eq!(body["error"]["max_requests"], 2);
         assert_eq!(body["error"]["interval"], 3600);
         assert!(rate.admit(start + HOUR).is_ok());
         assert!(rate.admit(start + HOUR).is_err());

@@ -1,8 +1,8 @@
 //! A Robot of our own: the failover part of Hetzner's Robot webservice, for tests and the demo.
 //!
-//! It serves `GET`, `POST` and `DELETE` on `/failover/{ip}`, and `GET /failover`, with the real
-//! service's codes and messages, its login lock-out and its request limits. A switch takes a set
-//! time, during which the IP is locked. What can go wrong between here and there goes wrong on
+//! It serves `GET`, `POST` and `DELETE` on `/failover/{ip}`, `GET /failover` and `GET /server`, with
+//! the real service's codes and messages, its login lock-out and its request limits. A switch takes a
+//! set time, during which the IP is locked. Everything that can go wrong on the way goes wrong on
 //! order: see [`Fault`].
 //!
 //! Everything observable can be waited for, so that no test needs to sleep:
@@ -20,7 +20,7 @@
 //!
 //! Where is what: `settings` how it starts, `serve` sockets and threads, `wire` bytes, `tls`
 //! certificates, `http` the protocol, `exchange` one request and its answer, `resource` the
-//! failover IPs, `limits` logins and limits, `errors` error answers, `fault` orders, `record` what
+//! failover IPs, `network` their addresses, `servers` the account's servers, `limits` logins and limits, `errors` error answers, `fault` orders, `record` what
 //! it saw, `state` what its threads share.
 
 mod errors;
@@ -28,9 +28,11 @@ mod exchange;
 mod fault;
 mod http;
 mod limits;
+mod network;
 mod record;
 mod resource;
 mod serve;
+mod servers;
 mod settings;
 mod state;
 #[cfg(test)]
@@ -74,7 +76,8 @@ impl Robot {
     ///
     /// # Errors
     ///
-    /// If the address cannot be bound, or the CA's file not be written.
+    /// If the address cannot be bound, the CA's file cannot be written, or a subnet has no such
+    /// failover IP or prefix length.
     pub fn start(settings: Settings) -> io::Result<Robot> {
         let identity = Identity::new(
             settings.certificate,
@@ -98,7 +101,7 @@ impl Robot {
             Scheme::Https => Some(identity.config),
             Scheme::Http => None,
         };
-        let shared = Arc::new(Shared::new(&settings, tls));
+        let shared = Arc::new(Shared::new(&settings, tls)?);
         let mut port = Port::reserve(settings.address)?;
         let port_number = port.number();
         port.open(&shared)?;
@@ -167,6 +170,11 @@ impl Robot {
             state.failovers.set_route(ip, server)
         });
         assert!(done, "{ip} is no failover IP of this Robot");
+    }
+
+    /// Whether failover objects have a `status` from now on.
+    pub fn show_status(&self, shown: bool) {
+        self.shared.change(|s| s.failovers.shows_status = shown);
     }
 
     /// How long the switches that begin from now on take.

@@ -1,6 +1,6 @@
 //! How a Robot starts.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,14 +37,23 @@ pub struct Settings {
     /// The account's failover IPs, and the server each is routed to at start.
     /// By default `4.4.4.4`, routed to `2.2.2.2`.
     pub failovers: Vec<(IpAddr, Option<IpAddr>)>,
+    /// The prefix lengths of those failover IPs that are subnets: `(4.4.4.0, 29)`, the network
+    /// address as in `failovers`. An IPv4 subnet is switched as a whole, and a request for any
+    /// address of it is about it. By default there is none, and IPv6 subnets are a /64.
+    pub subnets: Vec<(IpAddr, u8)>,
     /// The account's servers, by default `1.1.1.1`, `2.2.2.2` and `3.3.3.3`. A switch to another
     /// address answers `FAILOVER_NEW_SERVER_NOT_FOUND`.
     pub servers: Vec<IpAddr>,
-    /// How long a switch takes; zero by default, 40 to 60 s in the real Robot. A POST answers
-    /// when the switch is done. Until then the IP is locked, and a GET finds it `processing`
-    /// and still routed to the old server.
+    /// The main IPv6 subnets of servers, each with the server's IPv4 address; none by default. An
+    /// IPv6 subnet can be switched to them.
+    pub ipv6_nets: Vec<(IpAddr, Ipv6Addr)>,
+    /// How long a switch takes; zero by default, 40 to 110 s in the real Robot. A POST is
+    /// answered when the switch is done, unless [`Fault::early`](super::Fault::early) or
+    /// [`Fault::lost`](super::Fault::lost) is ordered. Until then the IP is locked, and a GET finds
+    /// it `processing` and still routed to the old server.
     pub switch_time: Duration,
-    /// Whether a failover object has a `status`, as it does by default.
+    /// Whether a failover object has a `status`, as it does by default. The documentation has
+    /// none.
     pub shows_status: bool,
     /// How long an address gets nothing but 401 after three failed logins; 10 minutes by default.
     pub lockout: Duration,
@@ -52,7 +61,7 @@ pub struct Settings {
     /// limit. DELETE requests have the same limit, counted on their own.
     pub posts_per_hour: Option<u32>,
     /// GET requests within an hour before `RATE_LIMIT_EXCEEDED`: 100 by default, `None` for no
-    /// limit.
+    /// limit. `GET /server` has a limit of its own, 200.
     pub gets_per_hour: Option<u32>,
     /// How long a connection may stay idle between two requests, or in the middle of one,
     /// before the server closes it; 60 s by default.
@@ -72,7 +81,9 @@ impl Default for Settings {
             username: "FOO".to_owned(),
             password: "BAR".to_owned(),
             failovers: vec![(server(4), Some(server(2)))],
+            subnets: Vec::new(),
             servers: vec![server(1), server(2), server(3)],
+            ipv6_nets: Vec::new(),
             switch_time: Duration::ZERO,
             shows_status: true,
             lockout: Duration::from_secs(600),

@@ -1,6 +1,7 @@
 //! What all threads of a Robot share: one state behind one lock, and one bell for every change.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,11 @@ use super::fault::{Method, Orders};
 use super::http::{Answer, Request};
 use super::limits::{Logins, Rate};
 use super::record::{Event, Received};
-use super::resource::{Failovers, Outcome};
+use super::resource::{Failovers, Outcome, is_server_list};
 use super::settings::Settings;
+
+/// The documented limit of `GET /server`.
+const SERVER_LISTS_PER_HOUR: u32 = 200;
 
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -28,6 +32,7 @@ pub(super) struct State {
     pub(super) stopping: bool,
     pub(super) failovers: Failovers,
     pub(super) logins: Logins,
+    server_lists: Rate,
     gets: Rate,
     posts: Rate,
     deletes: Rate,
@@ -42,20 +47,18 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(settings: &Settings, tls: Option<Arc<ServerConfig>>) -> Shared {
-        let mut failovers = Failovers::new(&settings.failovers, &settings.servers);
-        failovers.switch_time = settings.switch_time;
-        failovers.shows_status = settings.shows_status;
-        Shared {
+    pub(super) fn new(settings: &Settings, tls: Option<Arc<ServerConfig>>) -> io::Result<Shared> {
+        Ok(Shared {
             state: Mutex::new(State {
                 stopping: false,
-                failovers,
+                failovers: Failovers::new(settings)?,
                 logins: Logins {
                     username: settings.username.clone(),
                     password: settings.password.clone(),
                     lockout: settings.lockout,
                     peers: HashMap::new(),
                 },
+                server_lists: Rate::new(Some(SERVER_LISTS_PER_HOUR)),
                 gets: Rate::new(settings.gets_per_hour),
                 posts: Rate::new(settings.posts_per_hour),
                 deletes: Rate::new(settings.posts_per_hour),
@@ -69,7 +72,7 @@ impl Shared {
             changed: Condvar::new(),
             tls,
             idle: settings.idle,
-        }
+        })
     }
 
     /// The state, to look at.
@@ -144,6 +147,7 @@ impl State {
         let now = Instant::now();
         self.logins.admit(peer, &request.headers, now)?;
         match request.method.as_str() {
+            "GET" if is_server_list(&request.path) => self.server_lists.admit(now),
             "GET" => self.gets.admit(now),
             "POST" => self.posts.admit(now),
             "DELETE" => self.deletes.admit(now),

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::*;
 
 mod faults;
+mod switches;
 
 /// Longer than any test should wait.
 const LONG: Duration = Duration::from_secs(20);
@@ -179,7 +180,8 @@ fn every_refusal_has_its_code() {
     for (text, status, code) in [
         (request("GET /failover/5.5.5.5", None), 404, "NOT_FOUND"),
         (request("GET /failover/what", None), 404, "NOT_FOUND"),
-        (request("GET /server", None), 404, "NOT_FOUND"),
+        (request("GET /servers", None), 404, "NOT_FOUND"),
+        (request("DELETE /server", None), 404, "NOT_FOUND"),
         (request("PUT /failover/4.4.4.4", None), 404, "NOT_FOUND"),
         (request(line, None), 400, "INVALID_INPUT"),
         (form(line, "ip=1"), 400, "INVALID_INPUT"),
