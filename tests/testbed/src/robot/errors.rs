@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::http::Answer;
+use crate::http::Answer;
 
 pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
     Answer::json(

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::fault::Fault;
-use super::http::{Answer, Request, header_line};
 use super::record::{Event, Received, one_line};
 use super::resource::Outcome;
 use super::state::Shared;
 use super::wire::{Ending, Wire};
+use crate::http::{Answer, Request, header_line};
 
 /// Headers sent by a header flood.
 const FLOOD: usize = 100_000;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::errors;
-use super::http::{Answer, header_line};
+use crate::http::{Answer, header_line};
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::errors;
-use super::http::{Answer, login};
+use crate::http::{Answer, login};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Failed logins after which an address is locked out.
@@ -92,7 +92,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::robot::http::header_line;
+    use crate::http::header_line;
     use std::net::Ipv4Addr;
 
     const RIGHT: &str = "Basic Rk9POkJBUg=="; // FOO:BAR

@@ -19,14 +19,13 @@
 //! ```
 //!
 //! Where is what: `settings` how it starts, `serve` sockets and threads, `wire` bytes, `tls`
-//! certificates, `http` the protocol, `exchange` one request and its answer, `resource` the
-//! failover IPs, `network` their addresses, `servers` the account's servers, `limits` logins and limits, `errors` error answers, `fault` orders, `record` what
-//! it saw, `state` what its threads share.
+//! certificates, `exchange` one request and its answer, `resource` the failover IPs, `network` their
+//! addresses, `servers` the account's servers, `limits` logins and limits, `errors` error answers,
+//! `fault` orders, `record` the requests and events, `state` what its threads share.
 
 mod errors;
 mod exchange;
 mod fault;
-mod http;
 mod limits;
 mod network;
 mod record;

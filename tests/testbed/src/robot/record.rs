@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::http;
+use crate::http;
 
 /// A request that came in, whole.
 #[derive(Debug, Clone)]

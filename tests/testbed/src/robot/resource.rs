@@ -6,13 +6,14 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::errors;
-use super::http::{Answer, Request, form_field, percent_decoded};
 use super::network::{self, Network};
 use super::servers::Servers;
 use super::settings::Settings;
+use crate::http::{Answer, Request, form_field};
 
 /// An account's failover IPs and servers.
 pub(super) struct Failovers {
@@ -106,8 +107,7 @@ impl Failovers {
             }
             Some(rest) => rest
                 .strip_prefix('/')
-                .and_then(percent_decoded)
-                .and_then(|text| text.parse().ok())
+                .and_then(|text| percent_decode_str(text).decode_utf8().ok()?.parse().ok())
                 .ok_or_else(errors::not_found)?,
             None => return Err(errors::not_found()),
         };

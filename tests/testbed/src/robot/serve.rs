@@ -12,10 +12,10 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::errors;
 use super::exchange::{Exchange, Next};
 use super::fault::Fault;
-use super::http::{ReadError, Reader};
 use super::record::Event;
 use super::state::Shared;
 use super::wire::{self, Ending, Wire};
+use crate::http::{ReadError, Reader};
 
 /// Connections served at a time; further ones are dropped.
 const MAX_CONNECTIONS: usize = 256;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use serde_json::{Value, json};
 
 use super::errors;
-use super::http::Answer;
+use crate::http::Answer;
 
 /// The number of the first server.
 const FIRST_NUMBER: usize = 321;

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use rustls::ServerConfig;
 
 use super::fault::{Method, Orders};
-use super::http::{Answer, Request};
 use super::limits::{Logins, Rate};
 use super::record::{Event, Received};
 use super::resource::{Failovers, Outcome, is_server_list};
 use super::settings::Settings;
+use crate::http::{Answer, Request};
 
 /// The documented limit of `GET /server`.
 const SERVER_LISTS_PER_HOUR: u32 = 200;
