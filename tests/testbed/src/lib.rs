@@ -1,6 +1,8 @@
 //! What the tests and the demo stand on.
 
 mod http;
+mod port;
 pub mod proxy;
 pub mod robot;
+pub mod tcp_relay;
 pub mod uwsgi;

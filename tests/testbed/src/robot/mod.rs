@@ -18,7 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where is what: `settings` how it starts, `serve` sockets and threads, `wire` bytes, `tls`
+//! Where is what: `settings` how it starts, `serve` connections and threads, `wire` bytes, `tls`
 //! certificates, `exchange` one request and its answer, `resource` the failover IPs, `network` their
 //! addresses, `servers` the account's servers, `limits` logins and limits, `errors` error answers,
 //! `fault` orders, `record` the requests and events, `state` what its threads share.
@@ -41,7 +41,7 @@ mod wire;
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
@@ -55,7 +55,7 @@ pub use fault::{Fault, Method, When};
 pub use record::{Event, Received};
 pub use settings::{Certificate, Ciphers, Scheme, Settings, TlsVersions};
 
-use serve::Port;
+use crate::port::Port;
 use state::Shared;
 use tls::Identity;
 
@@ -103,7 +103,7 @@ impl Robot {
         let shared = Arc::new(Shared::new(&settings, tls)?);
         let mut port = Port::reserve(settings.address)?;
         let port_number = port.number();
-        port.open(&shared)?;
+        port.open(admitting(&shared))?;
         let mut robot = Robot {
             shared: Arc::clone(&shared),
             port: Mutex::new(port),
@@ -129,16 +129,25 @@ impl Robot {
 
     /// Scheme, host and port: `https://localhost:8443`.
     pub fn origin(&self) -> String {
+        self.origin_at(self.port_number)
+    }
+
+    /// The URL of a failover IP: `https://localhost:8443/failover/4.4.4.4`.
+    pub fn url(&self, ip: IpAddr) -> String {
+        self.url_at(self.port_number, ip)
+    }
+
+    /// The URL of a failover IP at another port, such as that of a relay to this server.
+    pub fn url_at(&self, port: u16, ip: IpAddr) -> String {
+        format!("{}/failover/{ip}", self.origin_at(port))
+    }
+
+    fn origin_at(&self, port: u16) -> String {
         let scheme = match self.scheme {
             Scheme::Https => "https",
             Scheme::Http => "http",
         };
-        format!("{scheme}://localhost:{}", self.port_number)
-    }
-
-    /// The url of a failover IP: `https://localhost:8443/failover/4.4.4.4`.
-    pub fn url(&self, ip: IpAddr) -> String {
-        format!("{}/failover/{ip}", self.origin())
+        format!("{scheme}://localhost:{port}")
     }
 
     /// What it shows to its clients, for another server of this machine to show it too; `None` without
@@ -266,7 +275,7 @@ impl Robot {
     ///
     /// If the port cannot be bound.
     pub fn accept_connections(&self) -> io::Result<()> {
-        self.lock_port().open(&self.shared)
+        self.lock_port().open(admitting(&self.shared))
     }
 
     /// Cuts all connections that exist, in the middle of whatever happens on them.
@@ -284,6 +293,11 @@ impl Robot {
     fn lock_port(&self) -> std::sync::MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn admitting(shared: &Arc<Shared>) -> impl Fn(TcpStream, IpAddr) + Send + 'static {
+    let shared = Arc::clone(shared);
+    move |stream, peer| serve::admit(&shared, stream, peer)
 }
 
 impl Drop for Robot {

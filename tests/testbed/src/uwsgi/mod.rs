@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub use config::{Legion, NodeConfig, free_udp_port};
 pub use log::Log;
 pub use observer::Observer;
-pub use relay::Relay;
+pub use relay::{Quality, Relay};
 
 /// How long an event may take before a test gives up on it. Far longer than any takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
