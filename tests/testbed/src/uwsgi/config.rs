@@ -63,21 +63,19 @@ impl Legion {
 
     /// The lines that make a node a member, without its hooks.
     pub fn member(&self, node: usize) -> String {
-        let Legion {
-            name,
-            ports,
-            cipher,
-            ..
-        } = self;
-        let mut lines = format!(
-            "legion = {name} 127.0.0.1:{} {} {cipher}\n",
-            ports[node],
-            9999 - node
-        );
-        for (other, port) in ports.iter().enumerate() {
-            if other != node {
-                lines += &format!("legion-node = {name} 127.0.0.1:{port}\n");
-            }
+        self.member_via(node, |peer| self.ports[peer])
+    }
+
+    /// The same, but with another port for each peer, such as that of a relay to it. Only what this
+    /// node sends goes there, so that both directions between two nodes can have their own relay.
+    pub fn member_via(&self, node: usize, port_to: impl Fn(usize) -> u16) -> String {
+        let Legion { name, cipher, .. } = self;
+        let port = self.ports[node];
+        let valor = 9999 - node;
+        let mut lines = format!("legion = {name} 127.0.0.1:{port} {valor} {cipher}\n");
+        for peer in (0..self.ports.len()).filter(|&peer| peer != node) {
+            let port = port_to(peer);
+            lines += &format!("legion-node = {name} 127.0.0.1:{port}\n");
         }
         lines + &format!("legion-quorum = {name} {}\n", self.quorum)
     }
@@ -123,5 +121,31 @@ impl NodeConfig {
 
     pub fn ini(&self) -> String {
         self.lines.join("\n") + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_five_nodes_reaches_its_peers_through_ports_of_its_own() {
+        let legion = Legion {
+            ports: vec![10, 11, 12, 13, 14],
+            ..Legion::of(5)
+        };
+        assert_eq!(legion.quorum, 3);
+        assert_eq!(
+            legion.member_via(3, |peer| 2030 + peer as u16),
+            "legion = failover 127.0.0.1:13 9996 aes-256-cbc:secret1\n\
+             legion-node = failover 127.0.0.1:2030\n\
+             legion-node = failover 127.0.0.1:2031\n\
+             legion-node = failover 127.0.0.1:2032\n\
+             legion-node = failover 127.0.0.1:2034\n\
+             legion-quorum = failover 3\n"
+        );
+        let direct = legion.member(0);
+        assert!(direct.contains("legion-node = failover 127.0.0.1:14\n"));
+        assert!(!direct.contains("legion-node = failover 127.0.0.1:10\n"));
     }
 }
