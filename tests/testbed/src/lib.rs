@@ -1,5 +1,6 @@
 //! What the tests and the demo stand on.
 
+pub mod health;
 mod http;
 mod port;
 pub mod proxy;

@@ -1,7 +1,9 @@
-//! A TCP port that stays ours, whether anybody listens on it or not.
+//! Sockets that listen now and then: a TCP port that stays ours meanwhile, and a thread that accepts.
 
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -48,20 +50,14 @@ impl Reservation {
 /// A reserved port with a thread that accepts connections while it is open.
 pub(crate) struct Port {
     reservation: Reservation,
-    listening: Option<Listening>,
-}
-
-struct Listening {
-    listener: Arc<TcpListener>,
-    closing: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    acceptor: Option<Acceptor<TcpListener>>,
 }
 
 impl Port {
     pub(crate) fn reserve(address: SocketAddr) -> io::Result<Port> {
         Ok(Port {
             reservation: Reservation::new(address)?,
-            listening: None,
+            acceptor: None,
         })
     }
 
@@ -73,47 +69,86 @@ impl Port {
     /// the thread that accepts.
     pub(crate) fn open(
         &mut self,
-        admit: impl Fn(TcpStream, IpAddr) + Send + 'static,
+        admit: impl Fn((TcpStream, IpAddr)) + Send + 'static,
     ) -> io::Result<()> {
-        if self.listening.is_some() {
-            return Ok(());
+        if self.acceptor.is_none() {
+            self.acceptor = Some(Acceptor::start(self.reservation.listen()?, admit)?);
         }
-        let listener = Arc::new(self.reservation.listen()?);
-        let closing = Arc::new(AtomicBool::new(false));
-        let thread = thread::Builder::new().name("accept".to_owned()).spawn({
-            let (listener, closing) = (Arc::clone(&listener), Arc::clone(&closing));
-            move || accept(&listener, &closing, admit)
-        })?;
-        self.listening = Some(Listening {
-            listener,
-            closing,
-            thread,
-        });
         Ok(())
     }
 
     /// Refuses connections from now on. Those that exist live on.
     pub(crate) fn close(&mut self) {
-        if let Some(listening) = self.listening.take() {
-            listening.closing.store(true, Ordering::SeqCst);
-            // On Linux this wakes up the accept. It cannot fail on a socket that listens.
-            let _ = SockRef::from(&*listening.listener).shutdown(Shutdown::Both);
+        self.acceptor = None;
+    }
+}
+
+/// A thread that accepts connections. Dropping it closes the listener.
+pub(crate) struct Acceptor<L: Accept> {
+    listener: Arc<L>,
+    closing: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A socket that listens.
+pub(crate) trait Accept: AsFd + Send + Sync + 'static {
+    type Connection;
+
+    fn accept(&self) -> io::Result<Self::Connection>;
+}
+
+impl Accept for TcpListener {
+    type Connection = (TcpStream, IpAddr);
+
+    fn accept(&self) -> io::Result<(TcpStream, IpAddr)> {
+        let (stream, peer) = TcpListener::accept(self)?;
+        Ok((stream, peer.ip()))
+    }
+}
+
+impl Accept for UnixListener {
+    type Connection = UnixStream;
+
+    fn accept(&self) -> io::Result<UnixStream> {
+        Ok(UnixListener::accept(self)?.0)
+    }
+}
+
+impl<L: Accept> Acceptor<L> {
+    pub(crate) fn start(
+        listener: L,
+        admit: impl Fn(L::Connection) + Send + 'static,
+    ) -> io::Result<Acceptor<L>> {
+        let listener = Arc::new(listener);
+        let closing = Arc::new(AtomicBool::new(false));
+        let thread = thread::Builder::new().name("accept".to_owned()).spawn({
+            let (listener, closing) = (Arc::clone(&listener), Arc::clone(&closing));
+            move || accept(&*listener, &closing, admit)
+        })?;
+        Ok(Acceptor {
+            listener,
+            closing,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl<L: Accept> Drop for Acceptor<L> {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::SeqCst);
+        // On Linux this wakes up the accept. It cannot fail on a socket that listens.
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
             // An error means that the thread panicked, and has reported it.
-            let _ = listening.thread.join();
+            let _ = thread.join();
         }
     }
 }
 
-impl Drop for Port {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn accept(listener: &TcpListener, closing: &AtomicBool, admit: impl Fn(TcpStream, IpAddr)) {
+fn accept<L: Accept>(listener: &L, closing: &AtomicBool, admit: impl Fn(L::Connection)) {
     while !closing.load(Ordering::SeqCst) {
         match listener.accept() {
-            Ok((stream, peer)) => admit(stream, peer.ip()),
+            Ok(connection) => admit(connection),
             // The peer has left already, or there are no descriptors left for now.
             Err(_) if !closing.load(Ordering::SeqCst) => thread::sleep(RETRY),
             Err(_) => {}

@@ -51,6 +51,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+#[cfg(test)]
+pub(crate) use tests::trusting;
+
 pub use fault::{Fault, Method, When};
 pub use record::{Event, Received};
 pub use settings::{Certificate, Ciphers, Scheme, Settings, TlsVersions};
@@ -295,9 +298,9 @@ impl Robot {
     }
 }
 
-fn admitting(shared: &Arc<Shared>) -> impl Fn(TcpStream, IpAddr) + Send + 'static {
+fn admitting(shared: &Arc<Shared>) -> impl Fn((TcpStream, IpAddr)) + Send + 'static {
     let shared = Arc::clone(shared);
-    move |stream, peer| serve::admit(&shared, stream, peer)
+    move |(stream, peer)| serve::admit(&shared, stream, peer)
 }
 
 impl Drop for Robot {

@@ -118,6 +118,14 @@ fn a_switch_over_tls_is_routed_and_recorded() {
 }
 
 fn tls(robot: &Robot) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    trusting(robot, connect(robot))
+}
+
+/// TLS on a connection to a server that shows the certificate of this one.
+pub(crate) fn trusting(
+    robot: &Robot,
+    stream: TcpStream,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_file(robot.ca_file()).map_err(io::Error::other)?;
     roots.add(ca).map_err(io::Error::other)?;
@@ -128,7 +136,7 @@ fn tls(robot: &Robot) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
     let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(session, connect(robot));
+    let mut stream = StreamOwned::new(session, stream);
     stream.conn.complete_io(&mut stream.sock)?;
     Ok(stream)
 }
