@@ -20,7 +20,7 @@ const MAX_CONNECTIONS: usize = 256;
 
 /// How the application answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Behavior {
+pub enum Behaviour {
     /// With this status. A 3xx points to `/redirected`.
     Status(u16),
     /// Not at all: connections are accepted and requests are read. When this ends, those that still
@@ -64,7 +64,7 @@ struct Shared {
 }
 
 struct State {
-    behavior: Behavior,
+    behaviour: Behaviour,
     stopping: bool,
     connections: usize,
     probes: Vec<Probe>,
@@ -124,7 +124,7 @@ impl Application {
     ) -> io::Result<Application> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                behavior: Behavior::Status(200),
+                behaviour: Behaviour::Status(200),
                 stopping: false,
                 connections: 0,
                 probes: Vec::new(),
@@ -163,16 +163,16 @@ impl Application {
     ///
     /// # Errors
     /// It cannot listen again.
-    pub fn set(&self, behavior: Behavior) -> io::Result<()> {
+    pub fn set(&self, behaviour: Behaviour) -> io::Result<()> {
         let mut listener = self.listener();
-        self.shared.change(|state| state.behavior = behavior);
-        match behavior {
-            Behavior::Refuse => {
+        self.shared.change(|state| state.behaviour = behaviour);
+        match behaviour {
+            Behaviour::Refuse => {
                 listener.close();
                 self.shared.lock().close_connections();
                 Ok(())
             }
-            Behavior::Status(_) | Behavior::Hang => listener.open(&self.shared),
+            Behaviour::Status(_) | Behaviour::Hang => listener.open(&self.shared),
         }
     }
 
@@ -209,7 +209,7 @@ impl Drop for Application {
         let mut listener = self.listener();
         listener.close();
         if let Listener::Unix { path, .. } = &*listener {
-            // An error means that somebody else has removed it.
+            // An error means that the file is gone already.
             let _ = fs::remove_file(path);
         }
         self.shared.lock().close_connections();
@@ -334,7 +334,7 @@ fn admit(shared: &Arc<Shared>, socket: Socket) {
     };
     shared.change(|state| {
         state.threads.retain(|thread| !thread.is_finished());
-        let refused = state.stopping || state.behavior == Behavior::Refuse;
+        let refused = state.stopping || state.behaviour == Behaviour::Refuse;
         if refused || state.open.len() >= MAX_CONNECTIONS {
             return;
         }
@@ -395,12 +395,12 @@ impl Shared {
     /// The status to answer, when there is one; `None` if the connection is to end.
     fn status(&self) -> Option<u16> {
         let state = self.lock();
-        let hangs = |state: &mut State| !state.stopping && state.behavior == Behavior::Hang;
+        let hangs = |state: &mut State| !state.stopping && state.behaviour == Behaviour::Hang;
         let waited = self.changed.wait_while(state, hangs);
         let state = waited.unwrap_or_else(PoisonError::into_inner);
-        match state.behavior {
-            Behavior::Status(status) => Some(status),
-            Behavior::Hang | Behavior::Refuse => None,
+        match state.behaviour {
+            Behaviour::Status(status) => Some(status),
+            Behaviour::Hang | Behaviour::Refuse => None,
         }
     }
 }
@@ -469,7 +469,7 @@ mod tests {
         let application = Application::start().unwrap();
         let mut stream = connect(&application).unwrap();
         for status in [200, 503, 302] {
-            application.set(Behavior::Status(status)).unwrap();
+            application.set(Behaviour::Status(status)).unwrap();
             let answer = probe(&mut stream).unwrap();
             assert!(
                 answer.starts_with(&format!("HTTP/1.1 {status} ")),
@@ -489,14 +489,14 @@ mod tests {
     #[test]
     fn what_hangs_is_answered_when_it_recovers_and_not_when_it_dies() {
         let application = Application::start().unwrap();
-        for (number, then) in [(1, Behavior::Status(200)), (2, Behavior::Refuse)] {
-            application.set(Behavior::Hang).unwrap();
+        for (number, then) in [(1, Behaviour::Status(200)), (2, Behaviour::Refuse)] {
+            application.set(Behaviour::Hang).unwrap();
             let mut stream = connect(&application).unwrap();
             stream.write_all(REQUEST.as_bytes()).unwrap();
             assert!(application.wait_for_probes(number, LONG));
             application.set(then).unwrap();
             let answer = read_answer(&mut stream);
-            assert_eq!(answer.is_ok(), then == Behavior::Status(200), "{answer:?}");
+            assert_eq!(answer.is_ok(), then == Behaviour::Status(200), "{answer:?}");
         }
     }
 
@@ -505,11 +505,11 @@ mod tests {
         let application = Application::start().unwrap();
         let mut kept = connect(&application).unwrap();
         probe(&mut kept).unwrap();
-        application.set(Behavior::Refuse).unwrap();
+        application.set(Behaviour::Refuse).unwrap();
         assert!(probe(&mut kept).is_err());
         let error = connect(&application).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        application.set(Behavior::Status(404)).unwrap();
+        application.set(Behaviour::Status(404)).unwrap();
         let answer = probe(connect(&application).unwrap()).unwrap();
         assert!(answer.starts_with("HTTP/1.1 404 "));
     }
@@ -524,10 +524,10 @@ mod tests {
             format!("unix://{}", path.display())
         );
         assert!(probe(UnixStream::connect(&path).unwrap()).is_ok());
-        application.set(Behavior::Refuse).unwrap();
+        application.set(Behaviour::Refuse).unwrap();
         let error = UnixStream::connect(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        application.set(Behavior::Status(200)).unwrap();
+        application.set(Behaviour::Status(200)).unwrap();
         // A connection is enough to be counted.
         drop(UnixStream::connect(&path).unwrap());
         assert!(application.wait_for_connections(2, LONG));
@@ -547,7 +547,7 @@ mod tests {
     #[test]
     fn dropping_it_ends_whatever_hangs() {
         let application = Application::start().unwrap();
-        application.set(Behavior::Hang).unwrap();
+        application.set(Behaviour::Hang).unwrap();
         let silent = connect(&application).unwrap();
         let mut waiting = connect(&application).unwrap();
         waiting.write_all(REQUEST.as_bytes()).unwrap();

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// The most bytes of a request's head, and of its body, that are read.
+/// Limits of a request.
 const MAX_HEAD: usize = 32 * 1024;
 const MAX_BODY: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
@@ -26,7 +26,7 @@ pub(crate) struct Request {
 pub(crate) enum ReadError {
     /// The connection ended or failed.
     Io,
-    /// What came is not served; the status to answer.
+    /// The request is not supported; the status to answer.
     Refused(u16),
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn login(headers: &[(String, String)]) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// The value of a field of a form; `None` too where the body is no form at all.
+/// The value of a field of a form; also `None` if the body is not a form.
 pub(crate) fn form_field(headers: &[(String, String)], body: &[u8], name: &str) -> Option<String> {
     let kind = header(headers, "content-type")?.split(';').next()?.trim();
     if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -171,7 +171,7 @@ fn request_of(head: &httparse::Request) -> Option<Request> {
     })
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -193,8 +193,8 @@ impl Answer {
         self
     }
 
-    /// Everything before the body. The body's length is announced unless the headers say
-    /// something about it already.
+    /// Everything before the body. `Content-Length` is added unless the headers already specify a
+    /// length.
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {

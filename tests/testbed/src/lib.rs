@@ -1,4 +1,8 @@
-//! What the tests and the demo stand on.
+//! Shared by the tests and the demo.
+//!
+//! `robot` is a mock of Hetzner's Robot webservice, `uwsgi` starts nodes, with relays between them,
+//! `tcp_relay` and `proxy` stand between a node and the webservice, and `health` is an application
+//! to check.
 
 pub mod health;
 mod http;

@@ -1,4 +1,4 @@
-//! Sockets that listen now and then: a TCP port that stays ours meanwhile, and a thread that accepts.
+//! Listening sockets: a TCP port that stays reserved while it is closed, and a thread that accepts.
 
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 /// How long to wait before the next accept when there are no descriptors left.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// A port that nobody else is given while this lives.
+/// A port that the kernel gives to no other socket while this exists.
 pub(crate) struct Reservation {
     /// Bound, but never listening.
     _socket: Socket,

@@ -82,7 +82,7 @@ impl TcpRelay {
             }),
             changed: Condvar::new(),
         });
-        let mut exchange = Exchange {
+        let mut worker = Worker {
             listener: Some(listen(&reservation)?),
             reservation,
             target: (Ipv4Addr::LOCALHOST, target).into(),
@@ -93,7 +93,7 @@ impl TcpRelay {
         };
         let thread = thread::Builder::new()
             .name("tcp-relay".to_owned())
-            .spawn(move || exchange.run())?;
+            .spawn(move || worker.run())?;
         Ok(TcpRelay {
             port,
             shared,
@@ -182,7 +182,7 @@ impl Shared {
 }
 
 /// What the thread owns.
-struct Exchange {
+struct Worker {
     reservation: Reservation,
     listener: Option<TcpListener>,
     target: SocketAddr,
@@ -192,7 +192,7 @@ struct Exchange {
     shared: Arc<Shared>,
 }
 
-impl Exchange {
+impl Worker {
     fn run(&mut self) {
         while self.obey() {
             self.wait();
@@ -279,7 +279,7 @@ impl Exchange {
         while let Some(listener) = &self.listener
             && self.connections.len() < MAX_CONNECTIONS
         {
-            // An error means that nobody waits.
+            // An error means that no connection is pending.
             let Ok((client, _)) = listener.accept() else {
                 break;
             };
@@ -365,7 +365,7 @@ impl Connection {
             .into_iter()
             .flatten()
         {
-            // Should it fail, the peer sees a close where there should be a reset: the test tells.
+            // If it fails, the peer sees a close instead of a reset, and the test fails.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
@@ -459,7 +459,7 @@ mod tests {
         arrives(b"question", &client, &server);
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(server.read(&mut [0]).unwrap(), 0);
-        // More than all buffers hold, so that the relay has to wait for the reader.
+        // More than fits into all buffers, so that the relay has to wait for the reader.
         let answer = vec![7; 16 << 20];
         thread::scope(|scope| {
             scope.spawn(|| {

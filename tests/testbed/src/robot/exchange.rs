@@ -1,4 +1,4 @@
-//! One request and what comes back: the answer as it should be, or the fault ordered.
+//! One request and its answer, or the fault that was ordered instead.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -33,13 +33,13 @@ pub(super) struct Exchange<'a> {
     place: usize,
     began: Instant,
     fault: Fault,
-    /// What became of it, once it has been served.
+    /// Its outcome, once it has been served.
     outcome: Option<Outcome>,
     reported: bool,
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes the request in: records it, checks login and limit, and sees which fault strikes it.
+    /// Records the request, checks login and limit, and selects the fault.
     pub(super) fn new(
         shared: &'a Shared,
         wire: &'a mut Wire,
@@ -61,7 +61,8 @@ impl<'a> Exchange<'a> {
             let refusal = state.admit(peer, request).err();
             let fault = state.orders.strike_request(&request.method);
             let fault = fault.unwrap_or(Fault::Nothing);
-            // In one step with the record: whoever waits for a POST finds its switch running.
+            // In one step with the record, so that a test that waited for a POST finds its switch
+            // running.
             let outcome = match refusal {
                 Some(refusal) => Some(Outcome::Answer(refusal)),
                 None => fault.serves_at_once().then(|| state.serve(request)),
@@ -80,7 +81,7 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Answers, or does what was ordered instead.
+    /// Answers the request, or performs the fault.
     pub(super) fn run(mut self) -> Next {
         let fault = self.fault.clone();
         match self.perform(fault) {
@@ -113,7 +114,7 @@ impl<'a> Exchange<'a> {
                 self.wire.send(&answer.body[..answer.body.len() / 2])?;
                 Ok(Next::End(Ending::Close))
             }
-            Fault::Garbage => self.raw(b"\x00\x15\xff\xfe This is no HTTP \x1b[31m\r\n\r\n"),
+            Fault::Garbage => self.raw(b"\x00\x15\xff\xfe This is not HTTP \x1b[31m\r\n\r\n"),
             Fault::Raw(bytes) => self.raw(&bytes),
             Fault::Flood { first, again } => {
                 self.report(None);
@@ -208,7 +209,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Has the request served, unless it has been or was refused.
+    /// Serves the request, unless it has been served or refused already.
     fn start(&mut self) {
         if self.outcome.is_none() {
             let request = self.request;
@@ -216,7 +217,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The right answer, once the switch is done. An error if the Robot stops before.
+    /// The correct answer, once the switch is done. An error if the Robot stops before that.
     fn finish(&mut self) -> io::Result<Answer> {
         self.start();
         if let Some(Outcome::Switching(_, number)) = self.outcome {
@@ -241,7 +242,7 @@ impl<'a> Exchange<'a> {
         }
         let answer = state.failovers.answer(ip, Instant::now());
         let answer = answer.unwrap_or_else(|error| error);
-        // Kept, so that a fault within a fault finds the same answer.
+        // Kept for a fault within a fault, which has to find the same answer.
         self.outcome = Some(Outcome::Answer(answer.clone()));
         Ok(answer)
     }
@@ -302,7 +303,7 @@ impl<'a> Exchange<'a> {
         Ok(self.after_answer())
     }
 
-    /// Notes the status and tells who looks on, once.
+    /// Records the status and sends the event, once.
     fn report(&mut self, status: Option<u16>) {
         if self.reported {
             return;
@@ -337,8 +338,8 @@ fn json_of(framing: (String, String)) -> Answer {
     }
 }
 
-/// The bytes as a gzip file of one stored block (RFC 1952, RFC 1951 section 3.2.4). What does not
-/// fit into one is left out; no answer here is that long.
+/// The bytes as a gzip file of one stored block (RFC 1952, RFC 1951 section 3.2.4), cut to the size
+/// of one; no answer here is that long.
 fn gzip_stored(bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     let bytes = &bytes[..usize::from(length)];

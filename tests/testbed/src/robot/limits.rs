@@ -1,4 +1,4 @@
-//! Who may ask, and how often: logins, their lock-out, and the request limits.
+//! Who may send requests, and how many: logins, the lock-out, and the request limits.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -26,8 +26,8 @@ pub(super) struct Failures {
 }
 
 impl Logins {
-    /// Whether this request is from the user. A wrong login counts towards the lock-out, no login
-    /// at all does not, a right one makes the earlier ones forgotten.
+    /// Whether this request is from the user. A wrong login counts towards the lock-out, a missing one
+    /// does not, and a correct one resets the count.
     pub(super) fn admit(
         &mut self,
         peer: IpAddr,
@@ -57,7 +57,7 @@ impl Logins {
     }
 }
 
-/// How many requests of one kind were admitted within the last hour, and how many may be.
+/// The limit for requests of one kind within an hour.
 pub(super) struct Rate {
     max: Option<u32>,
     admitted: VecDeque<Instant>,

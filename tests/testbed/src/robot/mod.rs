@@ -1,4 +1,4 @@
-//! A Robot of our own: the failover part of Hetzner's Robot webservice, for tests and the demo.
+//! The mock Robot: the failover part of Hetzner's Robot webservice, for tests and the demo.
 //!
 //! It serves `GET`, `POST` and `DELETE` on `/failover/{ip}`, `GET /failover` and `GET /server`, with
 //! the real service's codes and messages, its login lock-out and its request limits. A switch takes a
@@ -62,7 +62,7 @@ use crate::port::Port;
 use state::Shared;
 use tls::Identity;
 
-/// A running webservice. Dropping it cuts its connections and joins its threads.
+/// A running mock Robot. Dropping it cuts its connections and joins its threads.
 pub struct Robot {
     shared: Arc<Shared>,
     port: Mutex<Port>,
@@ -74,7 +74,7 @@ pub struct Robot {
 }
 
 impl Robot {
-    /// Starts to listen.
+    /// Starts it.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Robot {
         let (ca_file, directory) = match &settings.ca_file {
             Some(path) => (path.clone(), None),
             None => {
-                // For everybody: a uWSGI that reads it may have dropped its privileges.
+                // World-readable: a uWSGI that reads it may have dropped its privileges.
                 let directory = tempfile::Builder::new()
                     .prefix("robot-")
                     .permissions(Permissions::from_mode(0o755))
@@ -116,7 +116,7 @@ impl Robot {
             ca_file,
             _directory: directory,
         };
-        // From here on an error drops the Robot, and so stops what runs already.
+        // From here on an error drops the Robot, which stops its threads.
         robot.clock = Some(
             thread::Builder::new()
                 .name("robot-clock".to_owned())
@@ -153,24 +153,23 @@ impl Robot {
         format!("{scheme}://localhost:{port}")
     }
 
-    /// What it shows to its clients, for another server of this machine to show it too; `None` without
-    /// TLS.
+    /// Its TLS configuration, for other servers on this machine to use; `None` without TLS.
     pub fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         self.shared.tls.clone()
     }
 
-    /// The certificate of the CA (PEM), for clients that are to trust this server.
+    /// The CA's certificate (PEM), for clients that should trust this server.
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
     }
 
-    /// Where a failover IP is routed to; `None` too if there is no such IP.
+    /// The server that a failover IP is routed to; also `None` if there is no such IP.
     pub fn route(&self, ip: IpAddr) -> Option<IpAddr> {
         self.shared.look().failovers.route(ip)
     }
 
-    /// Routes a failover IP at once, and ends a switch of it that was running: its POST then
-    /// answers with this route.
+    /// Routes a failover IP at once, and ends a switch of it that is running: its POST is then
+    /// answered with this route.
     ///
     /// # Panics
     ///
@@ -180,7 +179,7 @@ impl Robot {
             state.tell(Event::Routed { ip, to: server });
             state.failovers.set_route(ip, server)
         });
-        assert!(done, "{ip} is no failover IP of this Robot");
+        assert!(done, "{ip} is not a failover IP of this Robot");
     }
 
     /// Whether failover objects have a `status` from now on.
@@ -199,8 +198,9 @@ impl Robot {
             .change(|state| state.logins.password = password.to_owned());
     }
 
-    /// Locks a failover IP for some time, as if it was switched from elsewhere: a POST answers
-    /// `FAILOVER_LOCKED`, and a GET says `processing` if told to here. Zero ends such a lock.
+    /// Locks a failover IP for some time, as if another client was switching it: a POST is answered
+    /// with `FAILOVER_LOCKED`, and a GET with the status `processing` if that is wanted. Zero ends
+    /// such a lock.
     ///
     /// # Panics
     ///
@@ -210,15 +210,15 @@ impl Robot {
         let done = self
             .shared
             .change(|state| state.failovers.lock(ip, until, processing));
-        assert!(done, "{ip} is no failover IP of this Robot");
+        assert!(done, "{ip} is not a failover IP of this Robot");
     }
 
-    /// Orders a fault. Each request is struck by one order at most, the first that applies.
+    /// Orders a fault. At most one order applies to a request: the first that matches.
     pub fn order(&self, when: When, fault: Fault) {
         self.shared.change(|state| state.orders.add(when, fault));
     }
 
-    /// Takes all orders back; faults that are happening go on.
+    /// Cancels all orders. Faults that have already begun go on.
     pub fn clear_orders(&self) {
         self.shared.change(|state| state.orders.clear());
     }
@@ -238,15 +238,15 @@ impl Robot {
         self.count(Method::Post)
     }
 
-    /// Waits until so many requests of a kind have been received, answered or not, since the
-    /// start; false if they have not within that time.
+    /// Waits until `n` requests of a kind have been received since the start, answered or not;
+    /// false if that takes longer than `timeout`.
     pub fn wait_for_requests(&self, method: Method, n: usize, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.shared
             .wait(Some(deadline), |state| state.count(method) >= n)
     }
 
-    /// Waits until a failover IP is routed to a server; false if it is not within that time.
+    /// Waits until a failover IP is routed to a server; false if that takes longer than `timeout`.
     pub fn wait_for_route(&self, ip: IpAddr, server: Option<IpAddr>, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.shared
@@ -258,16 +258,16 @@ impl Robot {
         self.shared.look().connections
     }
 
-    /// Waits until so many TCP connections have been accepted since the start; false if they have
-    /// not within that time.
+    /// Waits until `n` TCP connections have been accepted since the start; false if that takes
+    /// longer than `timeout`.
     pub fn wait_for_connections(&self, n: usize, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.shared
             .wait(Some(deadline), |state| state.connections >= n)
     }
 
-    /// Closes the listening socket: new connections are refused, and those that exist live on. The
-    /// port stays reserved.
+    /// Closes the listening socket: new connections are refused, existing ones stay open. The port
+    /// stays reserved.
     pub fn refuse_connections(&self) {
         self.lock_port().close();
     }
@@ -281,12 +281,12 @@ impl Robot {
         self.lock_port().open(admitting(&self.shared))
     }
 
-    /// Cuts all connections that exist, in the middle of whatever happens on them.
+    /// Cuts all existing connections, whatever is happening on them.
     pub fn cut_connections(&self) {
         self.shared.look().cut_connections();
     }
 
-    /// What happens from now on. Only the last receiver that was asked for gets it.
+    /// The events from now on. Only the receiver of the last call gets them.
     pub fn events(&self) -> Receiver<Event> {
         let (sender, receiver) = mpsc::channel();
         self.shared.change(|state| state.audience = Some(sender));
@@ -314,7 +314,7 @@ impl Drop for Robot {
             .shared
             .change(|state| std::mem::take(&mut state.threads));
         for thread in threads.into_iter().chain(self.clock.take()) {
-            // An error says that the thread panicked, and has said so itself.
+            // An error means that the thread panicked, and has reported it.
             let _ = thread.join();
         }
     }

@@ -1,6 +1,6 @@
-//! The failover resource: which failover IP is routed to which server, switches and locks.
+//! The failover resource: routes, switches and locks of failover IPs.
 //!
-//! No clock and no I/O of its own: whoever calls says what time it is.
+//! It has no clock and no I/O: callers pass the time.
 
 use std::io;
 use std::net::IpAddr;
@@ -44,15 +44,15 @@ struct Lock {
     processing: bool,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 pub(super) enum Outcome {
-    /// It is answered.
+    /// It is answered at once.
     Answer(Answer),
-    /// A switch began; its number.
+    /// A switch has begun; its number.
     Switching(IpAddr, u64),
 }
 
-/// A failover IP, and where it is routed now.
+/// A failover IP, and its active server IP.
 pub(super) type Route = (IpAddr, Option<IpAddr>);
 
 impl Failovers {
@@ -152,7 +152,7 @@ impl Failovers {
         Ok(Outcome::Switching(ip, number))
     }
 
-    /// Ends the switches whose time has come; the routes that changed by it.
+    /// Ends the switches that are due; returns the routes that changed.
     pub(super) fn settle(&mut self, now: Instant) -> Vec<Route> {
         let mut changed = Vec::new();
         for failover in &mut self.failovers {
@@ -182,7 +182,7 @@ impl Failovers {
         self.find(ip)?.active
     }
 
-    /// Routes the IP at once; a switch that was running is gone. False if there is no such IP.
+    /// Routes the IP at once, and ends a running switch. False if there is no such IP.
     pub(super) fn set_route(&mut self, ip: IpAddr, server: Option<IpAddr>) -> bool {
         let Some(failover) = self.find_mut(ip) else {
             return false;
@@ -192,7 +192,7 @@ impl Failovers {
         true
     }
 
-    /// Locks the IP, as if it was being switched from elsewhere. False if there is no such IP.
+    /// Locks the IP, as if another client was switching it. False if there is no such IP.
     pub(super) fn lock(&mut self, ip: IpAddr, until: Instant, processing: bool) -> bool {
         let Some(failover) = self.find_mut(ip) else {
             return false;

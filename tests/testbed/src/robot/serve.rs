@@ -61,13 +61,13 @@ struct Connection {
 
 impl Connection {
     fn run(&self, mut stream: TcpStream, fault: Option<Fault>) {
-        // Neither fails on an open socket; if it did, a test would only be slower.
+        // Neither fails on an open socket; if one did, a test would only be slower.
         let _ = stream.set_nodelay(true);
         let _ = stream.set_read_timeout(Some(self.shared.idle));
         match fault {
             Some(Fault::HangHandshake) => wire::read_to_end(&mut stream),
             Some(_) => {
-                // The peer's hello, or the beginning of it.
+                // The peer's hello, or its beginning.
                 let _ = io::Read::read(&mut stream, &mut [0; 4096]);
                 wire::close(&stream);
             }
@@ -106,12 +106,12 @@ impl Connection {
             }
         };
         match ending {
-            // Its second handle has to go first, or there would be no reset.
+            // Its second handle has to be dropped first, or there would be no reset.
             Ending::Reset => {
                 self.forget();
                 wire.end(ending);
             }
-            // Until the end the Robot must be able to cut it.
+            // The Robot must be able to cut it until the end.
             Ending::Close | Ending::Drop => {
                 wire.end(ending);
                 self.forget();

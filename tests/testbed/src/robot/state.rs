@@ -1,4 +1,4 @@
-//! What all threads of a Robot share: one state behind one lock, and one bell for every change.
+//! Shared by all threads of a Robot: one state behind one lock, and one condition for every change.
 
 use std::collections::HashMap;
 use std::io;
@@ -40,7 +40,7 @@ pub(super) struct State {
     pub(super) requests: Vec<Received>,
     /// Connections accepted so far.
     pub(super) connections: usize,
-    /// Those still open, by number, so that somebody else can cut them.
+    /// The open ones, by number, so that another thread can cut them.
     pub(super) open: HashMap<usize, TcpStream>,
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) audience: Option<Sender<Event>>,
@@ -75,19 +75,19 @@ impl Shared {
         })
     }
 
-    /// The state, to look at.
+    /// The state, for reading.
     pub(super) fn look(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state and tells everyone who waits.
+    /// Changes the state and wakes all waiting threads.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.look());
         self.changed.notify_all();
         result
     }
 
-    /// Waits until something is so; false if it is not by then. `None` waits without end.
+    /// Waits until a condition holds; false if it does not by the deadline. `None` waits forever.
     pub(super) fn wait(
         &self,
         deadline: Option<Instant>,
@@ -109,12 +109,12 @@ impl Shared {
         }
     }
 
-    /// Lets a time pass; false if the Robot stops meanwhile.
+    /// Waits for this long; false if the Robot stops meanwhile.
     pub(super) fn pause(&self, time: Duration) -> bool {
         !self.wait(Instant::now().checked_add(time), |state| state.stopping)
     }
 
-    /// Ends each switch when its time has come. One thread does only this.
+    /// Ends each switch when it is due. One thread does only this.
     pub(super) fn keep_time(&self) {
         let mut state = self.look();
         while !state.stopping {
@@ -131,7 +131,7 @@ impl Shared {
     }
 
     fn sleep<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
-        // Bounded, since a far deadline overflows the clock on some systems; callers loop.
+        // Bounded, because a distant deadline overflows the clock on some systems; callers loop.
         let time = time.min(Duration::from_secs(3600));
         let (state, _) = self
             .changed
@@ -181,17 +181,17 @@ impl State {
         self.requests.iter().filter(is).count()
     }
 
-    /// Cuts every open connection; whoever reads or writes there wakes up.
+    /// Cuts every open connection, which wakes the threads that read or write there.
     pub(super) fn cut_connections(&self) {
         for stream in self.open.values() {
-            // An error says that the peer was faster.
+            // An error means that the peer was faster.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
     pub(super) fn tell(&self, event: Event) {
         if let Some(audience) = &self.audience {
-            // An error says that nobody listens any more.
+            // An error means that the receiver is gone.
             let _ = audience.send(event);
         }
     }

@@ -1,4 +1,4 @@
-//! The whole webservice, asked as a client would.
+//! The whole webservice, used as a client does.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use super::*;
 mod faults;
 mod switches;
 
-/// Longer than any test should wait.
+/// Longer than any test has to wait.
 const LONG: Duration = Duration::from_secs(20);
 const LOGIN: &str = "Authorization: Basic Rk9POkJBUg==\r\n";
 const GET: &str = "GET /failover/4.4.4.4";
@@ -121,7 +121,7 @@ fn tls(robot: &Robot) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     trusting(robot, connect(robot))
 }
 
-/// TLS on a connection to a server that shows the certificate of this one.
+/// TLS on a connection to a server that has the certificate of this one.
 pub(crate) fn trusting(
     robot: &Robot,
     stream: TcpStream,
@@ -142,7 +142,7 @@ pub(crate) fn trusting(
 }
 
 #[test]
-fn certificates_are_what_they_are_said_to_be() {
+fn each_certificate_has_the_flaw_that_it_is_named_for() {
     for (certificate, tls_versions, expected) in [
         (Certificate::Valid, TlsVersions::Any, ""),
         (Certificate::Valid, TlsVersions::Only12, ""),

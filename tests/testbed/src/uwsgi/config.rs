@@ -1,24 +1,24 @@
-//! Configurations of nodes, on loopback.
+//! Configurations of nodes on loopback.
 
 use std::net::UdpSocket;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The lowest port that is taken.
+/// The lowest port to choose.
 const LEAST: u32 = 10_000;
-/// The kernel gives ports from here on to whoever asks for any, unless it is told otherwise.
+/// By default the kernel gives out ports from here on for port 0.
 const USUAL_EPHEMERAL: u32 = 32_768;
 
-/// A UDP port of 127.0.0.1 that nobody uses now. Nobody will be given it who asks for any port, and
-/// nobody here twice, before its node binds it.
+/// A free UDP port of 127.0.0.1. Until its node binds it, the kernel does not give it out for port 0,
+/// and this process does not choose it again.
 ///
 /// # Panics
-/// There is none.
+/// No port is free.
 pub fn free_udp_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     let ports = ports_to_choose();
     let number = ports.end - ports.start;
-    // Other processes begin elsewhere.
+    // Other processes start elsewhere.
     let begin = std::process::id().wrapping_mul(977) % number;
     for _ in 0..number {
         let taken = TAKEN.fetch_add(1, Ordering::Relaxed);
@@ -30,7 +30,7 @@ pub fn free_udp_port() -> u16 {
     panic!("loopback has no free UDP port in {ports:?}");
 }
 
-/// Those below the ones that the kernel gives away.
+/// The ports below those that the kernel gives out.
 fn ports_to_choose() -> Range<u32> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let first = range
@@ -40,7 +40,7 @@ fn ports_to_choose() -> Range<u32> {
     LEAST..end
 }
 
-/// A legion: who its nodes are, and what they do.
+/// A legion of nodes on this machine.
 #[derive(Debug, Clone)]
 pub struct Legion {
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Legion {
 }
 
 impl Legion {
-    /// A legion of so many nodes, with a quorum of more than half of them.
+    /// A legion of this many nodes, with a quorum of more than half of them.
     pub fn of(nodes: usize) -> Legion {
         Legion {
             name: "failover".into(),
@@ -94,12 +94,12 @@ impl Default for NodeConfig {
 }
 
 impl NodeConfig {
-    /// A master with one worker that has nothing to do, and the plugin.
+    /// A master with an idle worker, and the plugin.
     pub fn new() -> NodeConfig {
         NodeConfig::without_plugin().line("plugin = hetzner")
     }
 
-    /// A master with one worker that has nothing to do.
+    /// A master with an idle worker.
     pub fn without_plugin() -> NodeConfig {
         let lines = [
             "[uwsgi]",

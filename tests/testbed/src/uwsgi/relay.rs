@@ -78,7 +78,7 @@ impl Relay {
             }),
             changed: Condvar::new(),
         });
-        let mut line = Line {
+        let mut worker = Worker {
             socket: socket.try_clone().expect("a descriptor is left"),
             target: (Ipv4Addr::LOCALHOST, target).into(),
             shared: Arc::clone(&shared),
@@ -86,7 +86,7 @@ impl Relay {
             delayed: BinaryHeap::new(),
             number: 0,
         };
-        let thread = thread::spawn(move || line.run());
+        let thread = thread::spawn(move || worker.run());
         Relay {
             address,
             shared,
@@ -127,7 +127,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
-        // Should it fail, the packets that fill the socket wake the thread.
+        // If it fails, the packets that fill the socket wake the thread.
         let _ = self.socket.send_to(&[], self.address);
         if let Some(thread) = self.thread.take() {
             // An error means that the thread panicked, and has reported it.
@@ -143,7 +143,7 @@ impl Shared {
 }
 
 /// What the thread owns.
-struct Line {
+struct Worker {
     socket: UdpSocket,
     target: SocketAddr,
     shared: Arc<Shared>,
@@ -167,7 +167,7 @@ struct Fate {
     second: Option<Duration>,
 }
 
-impl Line {
+impl Worker {
     fn run(&mut self) {
         let mut packet = [0; 65536];
         loop {
@@ -221,7 +221,7 @@ impl Line {
             && next.at <= now
         {
             if state.open {
-                // A node that is down does not hear it.
+                // An error means that the node is down.
                 let _ = self.socket.send_to(&next.packet, self.target);
             }
             self.delayed.pop();

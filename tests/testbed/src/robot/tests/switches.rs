@@ -46,7 +46,7 @@ fn an_early_answer_names_the_old_server_and_the_switch_goes_on() {
         refusal(&robot, &post("1.1.1.1")).1,
         "FAILOVER_ALREADY_ROUTED"
     );
-    // It ends by itself as well, with nobody waiting for it.
+    // It ends by itself as well, even if no client waits for it.
     robot.set_switch_time(Duration::from_millis(20));
     assert_eq!(ask(&robot, &post("3.3.3.3")).0, 200);
     assert!(robot.wait_for_route(ip("4.4.4.4"), Some(ip("3.3.3.3")), LONG));
@@ -204,7 +204,7 @@ fn the_servers_are_listed() {
 }
 
 #[test]
-fn a_refused_client_gets_the_words_of_reality_or_of_the_documentation() {
+fn refusals_are_those_of_reality_or_of_the_documentation() {
     let robot = plain(Settings::default());
     let hour = Duration::from_secs(3600);
     for (fault, field) in [
