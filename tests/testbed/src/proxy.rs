@@ -1,4 +1,4 @@
-//! A proxy that tunnels with `CONNECT`, and keeps all that its clients send.
+//! A proxy that tunnels with `CONNECT` and records everything that its clients send.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,21 +11,21 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// The most of a request's head that is read.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// For how long it drips at most.
+/// The most bytes that it drips.
 const DRIPS: usize = 3000;
 /// How long it waits between two bytes.
 const DRIP: Duration = Duration::from_millis(200);
 
-/// What a proxy does when it is asked for a tunnel.
+/// How a proxy responds to a request for a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// It makes one.
+    /// It opens one.
     Tunnels,
-    /// Its answer comes byte by byte, and has no end.
+    /// It sends an endless response, byte by byte.
     Drips,
-    /// The head of its answer has no end, and comes as fast as can be.
+    /// It sends an endless response head, as fast as it can.
     Floods,
-    /// It says nothing, and does not hang up.
+    /// It sends nothing and keeps the connection open.
     Silent,
 }
 
@@ -37,8 +37,8 @@ struct Seen {
     bytes: Vec<u8>,
 }
 
-/// A running proxy. It tunnels to wherever it is asked to, and only as long as it lives does it
-/// take new connections.
+/// A running proxy. It tunnels to any target. Dropping it ends new connections; existing tunnels stay
+/// open.
 pub struct Proxy {
     address: SocketAddr,
     scheme: &'static str,
@@ -49,15 +49,15 @@ impl Proxy {
     /// Listens on a port of loopback.
     ///
     /// # Errors
-    /// There is none.
+    /// Loopback has no free port.
     pub fn start() -> io::Result<Proxy> {
         Proxy::start_with(Manner::Tunnels, None)
     }
 
-    /// The same, with manners, and perhaps with TLS of its own.
+    /// The same, with a way to respond, and optionally with TLS between client and proxy.
     ///
     /// # Errors
-    /// There is no free port.
+    /// Loopback has no free port.
     pub fn start_with(manner: Manner, tls: Option<Arc<ServerConfig>>) -> io::Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let proxy = Proxy {
@@ -73,7 +73,7 @@ impl Proxy {
                 };
                 look(&seen).connections += 1;
                 let tls = tls.clone();
-                // An error says that one of the two has gone.
+                // An error means that one of the two has left.
                 thread::spawn(move || match tls {
                     Some(tls) => behind_tls(client, tls, manner, &seen),
                     None => serve(client, manner, &seen),
@@ -88,7 +88,7 @@ impl Proxy {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// How many connections were made to it.
+    /// How many connections it has accepted.
     pub fn connections(&self) -> usize {
         look(&self.seen).connections
     }
@@ -106,7 +106,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Wakes the thread that accepts, which then finds nobody interested.
+        // Wakes the accepting thread, which then finds that the proxy was dropped.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -115,7 +115,7 @@ fn look(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Without its TLS it is a proxy like any other.
+/// Takes the TLS off and serves the rest as any other proxy does.
 fn behind_tls(
     client: TcpStream,
     tls: Arc<ServerConfig>,
@@ -127,7 +127,7 @@ fn behind_tls(
     let (inside, _) = between.accept()?;
     let session = ServerConnection::new(tls).map_err(io::Error::other)?;
     let mut client = StreamOwned::new(session, client);
-    // One thread for both ways, since a session cannot be shared by two: so it looks at both in turn.
+    // One thread serves both directions in turn, because two threads cannot share a session.
     let glance = Some(Duration::from_millis(5));
     client.sock.set_read_timeout(glance)?;
     outside.set_read_timeout(glance)?;
@@ -139,12 +139,12 @@ fn behind_tls(
             )
         };
         while both_ways().unwrap_or(false) {}
-        // However it ended: or the other side would be waited for.
+        // In every case, because the scope waits for the other side.
         outside.shutdown(Shutdown::Both)
     })
 }
 
-/// Passes on what has come in; `false` if no more will.
+/// Passes on the bytes that have come in; `false` at their end.
 fn pass_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<bool> {
     let mut chunk = [0; 4096];
     match from.read(&mut chunk) {

@@ -1,4 +1,4 @@
-//! A Robot of our own, started by hand: for a demo, or for trying a configuration out.
+//! The mock Robot as a program: for a demo, or to try out a configuration.
 
 use std::env;
 use std::net::IpAddr;
@@ -8,28 +8,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testbed::robot::{Event, Fault, Method, Robot, Scheme, Settings, When};
 
 const HELP: &str = "\
-A Robot webservice of our own: routes failover IPs that do not exist.
+A mock of Hetzner's Robot webservice: routes failover IPs that do not exist.
 
 usage: robot [option...]
 
-  --port PORT             listen there (default: a free port)
-  --address ADDRESS       listen there, a loopback address (default: 127.0.0.1)
+  --port PORT             listen on this port (default: a free one)
+  --address ADDRESS       listen on this loopback address (default: 127.0.0.1)
   --user USER             the webservice user (default: FOO)
   --password PASSWORD     its password (default: BAR)
-  --ip IP[=SERVER]        a failover IP, and the server it is routed to at start; may be repeated
-                          (default: 4.4.4.4=2.2.2.2)
+  --ip IP[/PREFIX][=SERVER]
+                          a failover IP or subnet, and the server it is routed to at start; may be
+                          repeated (default: 4.4.4.4=2.2.2.2)
   --server SERVER         a server's main IP; may be repeated (default: 1.1.1.1, 2.2.2.2, 3.3.3.3)
   --switch-time SECONDS   how long a switch takes (default: 0)
-  --limits POSTS,GETS     requests an hour, 0 for no limit (default: 50,100)
-  --ca-file PATH          write the certificate of the CA there (default: in a temporary directory)
+  --limits POSTS,GETS     requests per hour, 0 for no limit (default: 50,100)
+  --no-status             failover objects have no `status', as in the documentation
+  --ca-file PATH          write the CA's certificate here (default: in a temporary directory)
   --http                  no TLS
   --fault METHOD:FAULT[*N]
                           METHOD is get, post, delete or any; N times, or always; may be repeated.
-                          FAULT is a status (a page of a proxy), or one of: locked, failed,
-                          unauthorized, rate-limit, hang, hang-handshake, cut-handshake, reset,
-                          close, truncate, garbage, drip, drip-headers, oversize, endless,
-                          header-flood, compressed; `apply-' before it has the request served
-                          first: post:apply-reset*1
+                          FAULT is a status (with an HTML page), or one of: locked, failed,
+                          unauthorized, rate-limit, blocked, early, lost, hang, hang-handshake,
+                          cut-handshake, reset, close, truncate, garbage, drip, drip-headers,
+                          oversize, endless, header-flood, compressed; with `apply-' before it
+                          the request is served first: post:apply-reset*1
   --help                  this
 ";
 
@@ -70,14 +72,14 @@ fn run(arguments: Arguments) -> Result<(), String> {
         println!("{}", Event::Routed { ip, to: active });
         println!("{}", lord_line(&robot, &settings, ip));
     }
-    // Ends with the process: the Robot, which sends, lives as long as this loop.
+    // Ends with the process, because the Robot lives as long as this loop.
     for event in events {
         println!("{} {event}", clock());
     }
     Ok(())
 }
 
-/// The line of a uWSGI configuration that has this Robot switch the IP.
+/// The line of a uWSGI configuration for this Robot and this IP.
 fn lord_line(robot: &Robot, settings: &Settings, ip: IpAddr) -> String {
     let mut pairs = vec![
         ("username", settings.username.clone()),
@@ -125,9 +127,16 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
     let mut faults = Vec::new();
     let (mut failovers, mut servers) = (Vec::new(), Vec::new());
     while let Some(option) = arguments.next() {
-        if option == "--http" {
-            settings.scheme = Scheme::Http;
-            continue;
+        match option.as_str() {
+            "--http" => {
+                settings.scheme = Scheme::Http;
+                continue;
+            }
+            "--no-status" => {
+                settings.shows_status = false;
+                continue;
+            }
+            _ => {}
         }
         if !HELP.contains(&format!("\n  {option} ")) {
             return Err(format!("unknown option {option} (see --help)"));
@@ -136,21 +145,36 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
             .next()
             .ok_or_else(|| format!("{option} needs a value"))?;
         let bad = |what: &str| format!("{option} {value}: {what}");
-        let address = |text: &str| text.parse::<IpAddr>().map_err(|_| bad("no IP address"));
+        let address = |text: &str| text.parse::<IpAddr>().map_err(|_| bad("not an IP address"));
         match option.as_str() {
             "--port" => settings
                 .address
-                .set_port(value.parse().map_err(|_| bad("no port"))?),
+                .set_port(value.parse().map_err(|_| bad("not a port"))?),
             "--address" => match address(&value)? {
                 ip if ip.is_loopback() => settings.address.set_ip(ip),
-                _ => return Err(bad("no loopback address, and this is no server for others")),
+                _ => {
+                    return Err(bad(
+                        "not a loopback address; the mock is for this machine only",
+                    ));
+                }
             },
             "--user" => settings.username = value,
             "--password" => settings.password = value,
-            "--ip" => failovers.push(match value.split_once('=') {
-                None => (address(&value)?, None),
-                Some((ip, server)) => (address(ip)?, Some(address(server)?)),
-            }),
+            "--ip" => {
+                let (network, server) = match value.split_once('=') {
+                    None => (&*value, None),
+                    Some((network, server)) => (network, Some(address(server)?)),
+                };
+                let ip = match network.split_once('/') {
+                    None => address(network)?,
+                    Some((ip, prefix)) => {
+                        let prefix = prefix.parse().map_err(|_| bad("not a prefix length"))?;
+                        settings.subnets.push((address(ip)?, prefix));
+                        address(ip)?
+                    }
+                };
+                failovers.push((ip, server));
+            }
             "--server" => servers.push(address(&value)?),
             "--switch-time" => {
                 settings.switch_time = value
@@ -158,15 +182,17 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
                     .ok()
                     .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
                     .filter(|time| time.as_secs() <= 86_400)
-                    .ok_or_else(|| bad("no number of seconds, at most 86400"))?;
+                    .ok_or_else(|| bad("not a number of seconds up to 86400"))?;
             }
             "--limits" => {
                 let limit = |text: &str| match text.parse() {
                     Ok(0) => Ok(None),
                     Ok(limit) => Ok(Some(limit)),
-                    Err(_) => Err(bad("no two numbers")),
+                    Err(_) => Err(bad("not two numbers")),
                 };
-                let (posts, gets) = value.split_once(',').ok_or_else(|| bad("no two numbers"))?;
+                let (posts, gets) = value
+                    .split_once(',')
+                    .ok_or_else(|| bad("not two numbers"))?;
                 (settings.posts_per_hour, settings.gets_per_hour) = (limit(posts)?, limit(gets)?);
             }
             "--ca-file" => settings.ca_file = Some(value.into()),
@@ -193,12 +219,14 @@ fn parse_fault(text: &str) -> Result<(When, Fault), String> {
         "post" => Method::Post,
         "delete" => Method::Delete,
         "any" => Method::Any,
-        _ => return Err(format!("{method} is none of get, post, delete, any")),
+        _ => return Err(format!("{method} is not get, post, delete or any")),
     };
     let (name, when) = match rest.split_once('*') {
         None => (rest, When::Always(method)),
         Some((name, times)) => {
-            let times = times.parse().map_err(|_| format!("{times} is no number"))?;
+            let times = times
+                .parse()
+                .map_err(|_| format!("{times} is not a number"))?;
             (name, When::Times(method, times))
         }
     };
@@ -217,6 +245,9 @@ fn named_fault(name: &str) -> Option<Fault> {
         "failed" => Fault::failed(),
         "unauthorized" => Fault::unauthorized(),
         "rate-limit" => Fault::rate_limit_exceeded(50, Duration::from_secs(3600)),
+        "blocked" => Fault::blocked(),
+        "early" => Fault::early(),
+        "lost" => Fault::lost(),
         "hang" => Fault::Hang,
         "hang-handshake" => Fault::HangHandshake,
         "cut-handshake" => Fault::CutHandshake,
@@ -252,13 +283,17 @@ mod tests {
     fn options_become_settings() {
         let arguments = parsed(
             "--port 8443 --user u --password p --ip 4.4.4.4=1.1.1.1 --ip 2a01:4f8:fff1:: \
+             --ip 5.5.5.0/29=1.1.1.1 --no-status \
              --server 1.1.1.1 --server 2a01:4f8:1::2 --switch-time 2.5 --limits 0,7 --http \
              --fault post:503*2 --fault any:apply-reset",
         )
         .unwrap_or_else(|reason| panic!("{reason}"));
         let settings = arguments.settings;
         assert_eq!(settings.address.to_string(), "127.0.0.1:8443");
-        assert_eq!(settings.failovers.len(), 2);
+        assert_eq!(settings.failovers.len(), 3);
+        let subnet: IpAddr = "5.5.5.0".parse().expect("an address");
+        assert_eq!(settings.subnets, [(subnet, 29)]);
+        assert!(!settings.shows_status);
         assert_eq!(settings.servers.len(), 2);
         assert_eq!(settings.switch_time, Duration::from_millis(2500));
         assert_eq!(
@@ -283,10 +318,11 @@ mod tests {
         for (text, reason) in [
             ("--prot 1", "unknown option --prot"),
             ("--port", "--port needs a value"),
-            ("--port x", "--port x: no port"),
-            ("--address 0.0.0.0", "--address 0.0.0.0: no loopback"),
-            ("--ip 4.4.4", "--ip 4.4.4: no IP address"),
-            ("--switch-time -1", "--switch-time -1: no number"),
+            ("--port x", "--port x: not a port"),
+            ("--address 0.0.0.0", "--address 0.0.0.0: not a loopback"),
+            ("--ip 4.4.4.0/x", "--ip 4.4.4.0/x: not a prefix"),
+            ("--ip 4.4.4", "--ip 4.4.4: not an IP address"),
+            ("--switch-time -1", "--switch-time -1: not a number"),
             ("--fault post:boom", "no fault named boom"),
             ("--fault boom", "write METHOD:FAULT"),
         ] {

@@ -1,13 +1,13 @@
 //! The webservice's error answers, with their real codes and messages.
 //!
 //! Source: the Robot webservice's documentation, <https://robot.hetzner.com/doc/webservice/en.html>,
-//! sections "Errors" and "Failover".
+//! sections "Errors", "Server" and "Failover".
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::http::Answer;
+use crate::http::Answer;
 
 pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
     Answer::json(
@@ -33,14 +33,16 @@ pub(super) fn invalid_input(missing: &[&str], invalid: &[&str]) -> Answer {
     )
 }
 
-pub(super) fn rate_limit_exceeded(max_request: u32, interval: Duration) -> Answer {
+/// The field for the limit has two names: `max_requests` in answers, `max_request` in the
+/// documentation.
+pub(super) fn rate_limit_exceeded(field: &str, max: u32, interval: Duration) -> Answer {
     Answer::json(
         403,
         &json!({"error": {
             "status": 403,
             "code": "RATE_LIMIT_EXCEEDED",
             "message": "rate limit exceeded",
-            "max_request": max_request,
+            field: max,
             "interval": interval.as_secs(),
         }}),
     )
@@ -53,6 +55,10 @@ pub(super) fn unauthorized() -> Answer {
 
 pub(super) fn not_found() -> Answer {
     error(404, "NOT_FOUND", "No failover ip was found")
+}
+
+pub(super) fn server_not_found() -> Answer {
+    error(404, "SERVER_NOT_FOUND", "No server found")
 }
 
 pub(super) fn new_server_not_found() -> Answer {

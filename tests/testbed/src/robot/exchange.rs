@@ -1,15 +1,15 @@
-//! One request and what comes back: the answer as it should be, or the fault ordered.
+//! One request and its answer, or the fault that was ordered instead.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::fault::Fault;
-use super::http::{Answer, Request, header_line};
 use super::record::{Event, Received, one_line};
 use super::resource::Outcome;
 use super::state::Shared;
 use super::wire::{Ending, Wire};
+use crate::http::{Answer, Request, header_line};
 
 /// Headers sent by a header flood.
 const FLOOD: usize = 100_000;
@@ -33,13 +33,13 @@ pub(super) struct Exchange<'a> {
     place: usize,
     began: Instant,
     fault: Fault,
-    /// What became of it, once it has been served.
+    /// Its outcome, once it has been served.
     outcome: Option<Outcome>,
     reported: bool,
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes the request in: records it, checks login and limit, and sees which fault strikes it.
+    /// Records the request, checks login and limit, and selects the fault.
     pub(super) fn new(
         shared: &'a Shared,
         wire: &'a mut Wire,
@@ -61,7 +61,8 @@ impl<'a> Exchange<'a> {
             let refusal = state.admit(peer, request).err();
             let fault = state.orders.strike_request(&request.method);
             let fault = fault.unwrap_or(Fault::Nothing);
-            // In one step with the record: whoever waits for a POST finds its switch running.
+            // In one step with the record, so that a test that waited for a POST finds its switch
+            // running.
             let outcome = match refusal {
                 Some(refusal) => Some(Outcome::Answer(refusal)),
                 None => fault.serves_at_once().then(|| state.serve(request)),
@@ -80,7 +81,7 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Answers, or does what was ordered instead.
+    /// Answers the request, or performs the fault.
     pub(super) fn run(mut self) -> Next {
         let fault = self.fault.clone();
         match self.perform(fault) {
@@ -113,7 +114,7 @@ impl<'a> Exchange<'a> {
                 self.wire.send(&answer.body[..answer.body.len() / 2])?;
                 Ok(Next::End(Ending::Close))
             }
-            Fault::Garbage => self.raw(b"\x00\x15\xff\xfe This is no HTTP \x1b[31m\r\n\r\n"),
+            Fault::Garbage => self.raw(b"\x00\x15\xff\xfe This is not HTTP \x1b[31m\r\n\r\n"),
             Fault::Raw(bytes) => self.raw(&bytes),
             Fault::Flood { first, again } => {
                 self.report(None);
@@ -185,6 +186,20 @@ impl<'a> Exchange<'a> {
                 self.start();
                 self.perform(*then)
             }
+            Fault::WhileSwitching(then) => {
+                self.start();
+                match self.outcome {
+                    Some(Outcome::Switching(..)) => self.perform(*then),
+                    _ => {
+                        self.fault = Fault::Nothing;
+                        self.perform(Fault::Nothing)
+                    }
+                }
+            }
+            Fault::Snapshot => {
+                let answer = self.snapshot()?;
+                self.answer(&answer)
+            }
             Fault::Delay(time, then) => {
                 if !self.shared.pause(time) {
                     return Err(stopping());
@@ -194,7 +209,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Has the request served, unless it has been or was refused.
+    /// Serves the request, unless it has been served or refused already.
     fn start(&mut self) {
         if self.outcome.is_none() {
             let request = self.request;
@@ -202,24 +217,32 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The right answer, once the switch is done. An error if the Robot stops before.
+    /// The correct answer, once the switch is done. An error if the Robot stops before that.
     fn finish(&mut self) -> io::Result<Answer> {
         self.start();
-        let (ip, number) = match &self.outcome {
+        if let Some(Outcome::Switching(_, number)) = self.outcome {
+            self.shared.wait(None, |state| {
+                state.stopping || !state.failovers.is_switching(number)
+            });
+        }
+        self.snapshot()
+    }
+
+    /// The answer as it is now, even if the switch is still running.
+    fn snapshot(&mut self) -> io::Result<Answer> {
+        self.start();
+        let ip = match &self.outcome {
             None => return Err(stopping()), // Not after start().
             Some(Outcome::Answer(answer)) => return Ok(answer.clone()),
-            Some(Outcome::Switching(ip, number)) => (*ip, *number),
+            Some(Outcome::Switching(ip, _)) => *ip,
         };
-        self.shared.wait(None, |state| {
-            state.stopping || !state.failovers.is_switching(number)
-        });
         let state = self.shared.look();
         if state.stopping {
             return Err(stopping());
         }
         let answer = state.failovers.answer(ip, Instant::now());
         let answer = answer.unwrap_or_else(|error| error);
-        // Kept, so that a fault within a fault finds the same answer.
+        // Kept for a fault within a fault, which has to find the same answer.
         self.outcome = Some(Outcome::Answer(answer.clone()));
         Ok(answer)
     }
@@ -280,7 +303,7 @@ impl<'a> Exchange<'a> {
         Ok(self.after_answer())
     }
 
-    /// Notes the status and tells who looks on, once.
+    /// Records the status and sends the event, once.
     fn report(&mut self, status: Option<u16>) {
         if self.reported {
             return;
@@ -315,8 +338,8 @@ fn json_of(framing: (String, String)) -> Answer {
     }
 }
 
-/// The bytes as a gzip file of one stored block (RFC 1952, RFC 1951 section 3.2.4). What does not
-/// fit into one is left out; no answer here is that long.
+/// The bytes as a gzip file of one stored block (RFC 1952, RFC 1951 section 3.2.4), cut to the size
+/// of one; no answer here is that long.
 fn gzip_stored(bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     let bytes = &bytes[..usize::from(length)];

@@ -1,19 +1,19 @@
-//! Faults on order: what goes wrong, and with which requests.
+//! Faults on order: which they are, and which requests they apply to.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::errors;
-use super::http::{Answer, header_line};
+use crate::http::{Answer, header_line};
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// Asks for a route.
+    /// Queries a route.
     Get,
     /// Switches a route.
     Post,
-    /// Takes a route away.
+    /// Removes a route.
     Delete,
     /// Every request.
     Any,
@@ -30,79 +30,79 @@ impl Method {
     }
 }
 
-/// Which requests a fault strikes: those that come next, or all that come.
+/// Which requests a fault applies to.
 ///
-/// Faults of a handshake ([`Fault::HangHandshake`], [`Fault::CutHandshake`]) strike connections,
+/// Faults of a handshake ([`Fault::HangHandshake`], [`Fault::CutHandshake`]) apply to connections,
 /// whatever the method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// The next one.
     Once(Method),
-    /// The next that many.
+    /// The next so many.
     Times(Method, usize),
     /// All, until [`Robot::clear_orders`](super::Robot::clear_orders).
     Always(Method),
 }
 
-/// What goes wrong.
+/// A fault.
 ///
-/// A struck request is recorded and counts for the request limit and the login lock-out, as every
-/// request. Only where it is said here is it served too.
+/// A request with a fault is recorded and counts for the request limit and the login lock-out like any
+/// other. It is only served where that is documented here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// None: the request is served and answered as it should. Lets requests pass before the
-    /// next order, and is the end of a [`Delay`](Fault::Delay).
+    /// No fault: the request is served and answered correctly. It lets requests pass before the next
+    /// order, or follows a [`Delay`](Fault::Delay).
     Nothing,
     /// No answer, until the Robot stops or the peer leaves.
     Hang,
-    /// The connection is accepted, and then nothing is said.
+    /// The connection is accepted, and nothing is ever sent.
     HangHandshake,
     /// The connection is accepted, and closed in the middle of the TLS handshake.
     CutHandshake,
     /// The connection is reset (RST).
     Reset,
-    /// The connection is closed in good order, without an answer.
+    /// The connection is closed properly, without an answer.
     Close,
     /// The request is served, but only half the answer's body is sent before the connection is
     /// closed.
     Truncate,
-    /// Bytes that are no HTTP, then the connection is closed.
+    /// Bytes that are not HTTP, then the connection is closed.
     Garbage,
-    /// The request is served; the body, filled up with leading blanks to 48 KiB, is sent one
+    /// The request is served; the body, padded with leading spaces to 48 KiB, is sent one
     /// byte at a time.
     Drip {
         /// The pause before each byte.
         every: Duration,
     },
-    /// Headers without end, one byte at a time.
+    /// Endless headers, one byte at a time.
     DripHeaders {
         /// The pause before each byte.
         every: Duration,
     },
-    /// Status 200 with so many bytes that look like a failover object; they are really sent.
+    /// Status 200 with this many bytes that look like a failover object; all of them are sent.
     Oversize {
         /// The length of the body.
         bytes: u64,
     },
-    /// Status 200 that announces so many bytes, sends a few, and keeps the connection open.
+    /// Status 200 that announces this many bytes, sends a few, and keeps the connection open.
     OversizeAnnounced {
         /// The length announced.
         bytes: u64,
     },
     /// Status 200 with a chunked body that never ends, sent as fast as the peer reads.
     Endless,
-    /// The request is served, but 100,000 headers stand before the answer's own.
+    /// The request is served, but 100,000 headers come before those of the answer.
     HeaderFlood,
-    /// The request is served; the answer is compressed with gzip, which nobody asked for.
+    /// The request is served; the answer is compressed with gzip, without having been requested so.
     Compressed,
     /// A redirect.
     Redirect {
         /// Its status, 3xx.
         status: u16,
-        /// Where to.
+        /// Its target.
         location: String,
     },
-    /// This answer. `Content-Length` is added unless the headers say something about the length.
+    /// This answer. `Content-Length` is added unless the headers already specify a length.
     Answer {
         /// The status.
         status: u16,
@@ -111,22 +111,27 @@ pub enum Fault {
         /// The body.
         body: Vec<u8>,
     },
-    /// The request is served, which takes the switch time, and then this happens instead of the
-    /// answer.
+    /// The request is served, which takes the switch time; then this happens instead of the answer.
     ApplyThen(Box<Fault>),
-    /// The request is served, but this happens instead of the answer at once, while the switch is
-    /// still running.
+    /// The request is served; this happens instead of the answer, at once, while the switch is still
+    /// running, and also if the request is refused.
     StartThen(Box<Fault>),
+    /// The request is served. If that starts a switch, this happens instead of the answer, at once;
+    /// the switch goes on. A refusal is answered as it should be.
+    WhileSwitching(Box<Fault>),
+    /// The request is served and answered at once, even if that starts a switch: the failover object
+    /// is the one of that moment.
+    Snapshot,
     /// Exactly these bytes, then the connection is closed.
     Raw(Vec<u8>),
-    /// Exactly these bytes, then others over and over, as fast as the peer reads.
+    /// Exactly these bytes, then others repeatedly, as fast as the peer reads.
     Flood {
-        /// What comes once.
+        /// Sent once.
         first: Vec<u8>,
-        /// What comes without end.
+        /// Sent forever.
         again: Vec<u8>,
     },
-    /// This, after a while.
+    /// This, after a delay.
     Delay(Duration, Box<Fault>),
 }
 
@@ -136,14 +141,19 @@ impl Fault {
         errors::error(status, code, message).into()
     }
 
-    /// `INVALID_INPUT`, with the fields that are missing and those that are invalid.
+    /// `INVALID_INPUT`, with the missing and the invalid fields.
     pub fn invalid_input(missing: &[&str], invalid: &[&str]) -> Fault {
         errors::invalid_input(missing, invalid).into()
     }
 
-    /// `RATE_LIMIT_EXCEEDED`: more than `max_request` requests within `interval`.
-    pub fn rate_limit_exceeded(max_request: u32, interval: Duration) -> Fault {
-        errors::rate_limit_exceeded(max_request, interval).into()
+    /// `RATE_LIMIT_EXCEEDED`: more than `max` requests within `interval`.
+    pub fn rate_limit_exceeded(max: u32, interval: Duration) -> Fault {
+        errors::rate_limit_exceeded("max_requests", max, interval).into()
+    }
+
+    /// The same as the documentation spells it: with `max_request`.
+    pub fn rate_limit_as_documented(max: u32, interval: Duration) -> Fault {
+        errors::rate_limit_exceeded("max_request", max, interval).into()
     }
 
     /// `UNAUTHORIZED`.
@@ -170,7 +180,40 @@ impl Fault {
         )
     }
 
-    /// A status with a page for people, as a proxy in front of the webservice would answer.
+    /// `FAILOVER_NOT_COMPLETE`, a 500.
+    pub fn not_complete() -> Fault {
+        Fault::error(
+            500,
+            "FAILOVER_NOT_COMPLETE",
+            "Due to an internal error the failover was not completed",
+        )
+    }
+
+    /// A 403 with an HTML page and no error object, as an address gets while it is blocked.
+    pub fn blocked() -> Fault {
+        Fault::page(403)
+    }
+
+    /// The answer to a request that starts a switch comes at once, with status 200 and still with
+    /// the old server; the switch goes on. Refusals are answered as they should be.
+    pub fn early() -> Fault {
+        Fault::Snapshot
+    }
+
+    /// A request that starts a switch is never answered: its connection stays open until the
+    /// client leaves. The switch goes on. Refusals are answered as they should be.
+    pub fn lost() -> Fault {
+        Fault::WhileSwitching(Box::new(Fault::Hang))
+    }
+
+    /// As [`Fault::lost`], but the connection is reset after this time, even if the switch is over
+    /// by then.
+    pub fn lost_after(time: Duration) -> Fault {
+        let reset = Fault::Delay(time, Box::new(Fault::Reset));
+        Fault::WhileSwitching(Box::new(reset))
+    }
+
+    /// A status with an HTML page, as from a proxy in front of the webservice.
     pub fn page(status: u16) -> Fault {
         Fault::Answer {
             status,
@@ -185,7 +228,7 @@ impl Fault {
         text.chars().take_while(|c| c.is_alphanumeric()).collect()
     }
 
-    /// Whether a request it strikes is served, and without delay.
+    /// Whether it serves its request, and without delay.
     pub(super) fn serves_at_once(&self) -> bool {
         matches!(
             self,
@@ -196,6 +239,8 @@ impl Fault {
                 | Fault::Compressed
                 | Fault::ApplyThen(_)
                 | Fault::StartThen(_)
+                | Fault::WhileSwitching(_)
+                | Fault::Snapshot
         )
     }
 
@@ -214,13 +259,13 @@ impl From<Answer> for Fault {
     }
 }
 
-/// The faults ordered, in their order.
+/// The faults ordered, first come first served.
 #[derive(Default)]
 pub(super) struct Orders(VecDeque<Order>);
 
 struct Order {
     method: Method,
-    /// How often it still strikes; `None` for always.
+    /// How often it still applies; `None` for always.
     left: Option<usize>,
     fault: Fault,
 }
@@ -243,12 +288,12 @@ impl Orders {
         self.0.clear();
     }
 
-    /// The fault that strikes a request of this method.
+    /// The fault for a request of this method.
     pub(super) fn strike_request(&mut self, method: &str) -> Option<Fault> {
         self.strike(|order| order.method.is(method) && !order.fault.is_of_handshake())
     }
 
-    /// The fault that strikes a new connection.
+    /// The fault for a new connection.
     pub(super) fn strike_connection(&mut self) -> Option<Fault> {
         self.strike(|order| order.fault.is_of_handshake())
     }

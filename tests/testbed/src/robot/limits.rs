@@ -1,11 +1,11 @@
-//! Who may ask, and how often: logins, their lock-out, and the request limits.
+//! Who may send requests, and how many: logins, the lock-out, and the request limits.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::errors;
-use super::http::{Answer, login};
+use crate::http::{Answer, login};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Failed logins after which an address is locked out.
@@ -26,8 +26,8 @@ pub(super) struct Failures {
 }
 
 impl Logins {
-    /// Whether this request is from the user. A wrong login counts towards the lock-out, no login
-    /// at all does not, a right one makes the earlier ones forgotten.
+    /// Whether this request is from the user. A wrong login counts towards the lock-out, a missing one
+    /// does not, and a correct one resets the count.
     pub(super) fn admit(
         &mut self,
         peer: IpAddr,
@@ -57,7 +57,7 @@ impl Logins {
     }
 }
 
-/// How many requests of one kind were admitted within the last hour, and how many may be.
+/// The limit for requests of one kind within an hour.
 pub(super) struct Rate {
     max: Option<u32>,
     admitted: VecDeque<Instant>,
@@ -82,7 +82,7 @@ impl Rate {
             self.admitted.pop_front();
         }
         if self.admitted.len() >= max as usize {
-            return Err(errors::rate_limit_exceeded(max, HOUR));
+            return Err(errors::rate_limit_exceeded("max_requests", max, HOUR));
         }
         self.admitted.push_back(now);
         Ok(())
@@ -92,7 +92,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::robot::http::header_line;
+    use crate::http::header_line;
     use std::net::Ipv4Addr;
 
     const RIGHT: &str = "Basic Rk9POkJBUg=="; // FOO:BAR
@@ -143,7 +143,7 @@ mod tests {
         let refused = rate.admit(start + Duration::from_secs(61)).unwrap_err();
         let body: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
         assert_eq!(refused.status, 403);
-        assert_eq!(body["error"]["max_request"], 2);
+        assert_eq!(body["error"]["max_requests"], 2);
         assert_eq!(body["error"]["interval"], 3600);
         assert!(rate.admit(start + HOUR).is_ok());
         assert!(rate.admit(start + HOUR).is_err());

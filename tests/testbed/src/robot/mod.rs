@@ -1,8 +1,8 @@
-//! A Robot of our own: the failover part of Hetzner's Robot webservice, for tests and the demo.
+//! The mock Robot: the failover part of Hetzner's Robot webservice, for tests and the demo.
 //!
-//! It serves `GET`, `POST` and `DELETE` on `/failover/{ip}`, and `GET /failover`, with the real
-//! service's codes and messages, its login lock-out and its request limits. A switch takes a set
-//! time, during which the IP is locked. What can go wrong between here and there goes wrong on
+//! It serves `GET`, `POST` and `DELETE` on `/failover/{ip}`, `GET /failover` and `GET /server`, with
+//! the real service's codes and messages, its login lock-out and its request limits. A switch takes a
+//! set time, during which the IP is locked. Everything that can go wrong on the way goes wrong on
 //! order: see [`Fault`].
 //!
 //! Everything observable can be waited for, so that no test needs to sleep:
@@ -18,19 +18,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where is what: `settings` how it starts, `serve` sockets and threads, `wire` bytes, `tls`
-//! certificates, `http` the protocol, `exchange` one request and its answer, `resource` the
-//! failover IPs, `limits` logins and limits, `errors` error answers, `fault` orders, `record` what
-//! it saw, `state` what its threads share.
+//! Where is what: `settings` how it starts, `serve` connections and threads, `wire` bytes, `tls`
+//! certificates, `exchange` one request and its answer, `resource` the failover IPs, `network` their
+//! addresses, `servers` the account's servers, `limits` logins and limits, `errors` error answers,
+//! `fault` orders, `record` the requests and events, `state` what its threads share.
 
 mod errors;
 mod exchange;
 mod fault;
-mod http;
 mod limits;
+mod network;
 mod record;
 mod resource;
 mod serve;
+mod servers;
 mod settings;
 mod state;
 #[cfg(test)]
@@ -40,7 +41,7 @@ mod wire;
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
@@ -50,15 +51,18 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+#[cfg(test)]
+pub(crate) use tests::trusting;
+
 pub use fault::{Fault, Method, When};
 pub use record::{Event, Received};
 pub use settings::{Certificate, Ciphers, Scheme, Settings, TlsVersions};
 
-use serve::Port;
+use crate::port::Port;
 use state::Shared;
 use tls::Identity;
 
-/// A running webservice. Dropping it cuts its connections and joins its threads.
+/// A running mock Robot. Dropping it cuts its connections and joins its threads.
 pub struct Robot {
     shared: Arc<Shared>,
     port: Mutex<Port>,
@@ -70,11 +74,12 @@ pub struct Robot {
 }
 
 impl Robot {
-    /// Starts to listen.
+    /// Starts it.
     ///
     /// # Errors
     ///
-    /// If the address cannot be bound, or the CA's file not be written.
+    /// If the address cannot be bound, the CA's file cannot be written, or a subnet has no such
+    /// failover IP or prefix length.
     pub fn start(settings: Settings) -> io::Result<Robot> {
         let identity = Identity::new(
             settings.certificate,
@@ -85,7 +90,7 @@ impl Robot {
         let (ca_file, directory) = match &settings.ca_file {
             Some(path) => (path.clone(), None),
             None => {
-                // For everybody: a uWSGI that reads it may have dropped its privileges.
+                // World-readable: a uWSGI that reads it may have dropped its privileges.
                 let directory = tempfile::Builder::new()
                     .prefix("robot-")
                     .permissions(Permissions::from_mode(0o755))
@@ -98,10 +103,10 @@ impl Robot {
             Scheme::Https => Some(identity.config),
             Scheme::Http => None,
         };
-        let shared = Arc::new(Shared::new(&settings, tls));
+        let shared = Arc::new(Shared::new(&settings, tls)?);
         let mut port = Port::reserve(settings.address)?;
         let port_number = port.number();
-        port.open(&shared)?;
+        port.open(admitting(&shared))?;
         let mut robot = Robot {
             shared: Arc::clone(&shared),
             port: Mutex::new(port),
@@ -111,7 +116,7 @@ impl Robot {
             ca_file,
             _directory: directory,
         };
-        // From here on an error drops the Robot, and so stops what runs already.
+        // From here on an error drops the Robot, which stops its threads.
         robot.clock = Some(
             thread::Builder::new()
                 .name("robot-clock".to_owned())
@@ -127,36 +132,44 @@ impl Robot {
 
     /// Scheme, host and port: `https://localhost:8443`.
     pub fn origin(&self) -> String {
+        self.origin_at(self.port_number)
+    }
+
+    /// The URL of a failover IP: `https://localhost:8443/failover/4.4.4.4`.
+    pub fn url(&self, ip: IpAddr) -> String {
+        self.url_at(self.port_number, ip)
+    }
+
+    /// The URL of a failover IP at another port, such as that of a relay to this server.
+    pub fn url_at(&self, port: u16, ip: IpAddr) -> String {
+        format!("{}/failover/{ip}", self.origin_at(port))
+    }
+
+    fn origin_at(&self, port: u16) -> String {
         let scheme = match self.scheme {
             Scheme::Https => "https",
             Scheme::Http => "http",
         };
-        format!("{scheme}://localhost:{}", self.port_number)
+        format!("{scheme}://localhost:{port}")
     }
 
-    /// The url of a failover IP: `https://localhost:8443/failover/4.4.4.4`.
-    pub fn url(&self, ip: IpAddr) -> String {
-        format!("{}/failover/{ip}", self.origin())
-    }
-
-    /// What it shows to its clients, for another server of this machine to show it too; `None` without
-    /// TLS.
+    /// Its TLS configuration, for other servers on this machine to use; `None` without TLS.
     pub fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         self.shared.tls.clone()
     }
 
-    /// The certificate of the CA (PEM), for clients that are to trust this server.
+    /// The CA's certificate (PEM), for clients that should trust this server.
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
     }
 
-    /// Where a failover IP is routed to; `None` too if there is no such IP.
+    /// The server that a failover IP is routed to; also `None` if there is no such IP.
     pub fn route(&self, ip: IpAddr) -> Option<IpAddr> {
         self.shared.look().failovers.route(ip)
     }
 
-    /// Routes a failover IP at once, and ends a switch of it that was running: its POST then
-    /// answers with this route.
+    /// Routes a failover IP at once, and ends a switch of it that is running: its POST is then
+    /// answered with this route.
     ///
     /// # Panics
     ///
@@ -166,7 +179,12 @@ impl Robot {
             state.tell(Event::Routed { ip, to: server });
             state.failovers.set_route(ip, server)
         });
-        assert!(done, "{ip} is no failover IP of this Robot");
+        assert!(done, "{ip} is not a failover IP of this Robot");
+    }
+
+    /// Whether failover objects have a `status` from now on.
+    pub fn show_status(&self, shown: bool) {
+        self.shared.change(|s| s.failovers.shows_status = shown);
     }
 
     /// How long the switches that begin from now on take.
@@ -180,8 +198,9 @@ impl Robot {
             .change(|state| state.logins.password = password.to_owned());
     }
 
-    /// Locks a failover IP for some time, as if it was switched from elsewhere: a POST answers
-    /// `FAILOVER_LOCKED`, and a GET says `processing` if told to here. Zero ends such a lock.
+    /// Locks a failover IP for some time, as if another client was switching it: a POST is answered
+    /// with `FAILOVER_LOCKED`, and a GET with the status `processing` if that is wanted. Zero ends
+    /// such a lock.
     ///
     /// # Panics
     ///
@@ -191,15 +210,15 @@ impl Robot {
         let done = self
             .shared
             .change(|state| state.failovers.lock(ip, until, processing));
-        assert!(done, "{ip} is no failover IP of this Robot");
+        assert!(done, "{ip} is not a failover IP of this Robot");
     }
 
-    /// Orders a fault. Each request is struck by one order at most, the first that applies.
+    /// Orders a fault. At most one order applies to a request: the first that matches.
     pub fn order(&self, when: When, fault: Fault) {
         self.shared.change(|state| state.orders.add(when, fault));
     }
 
-    /// Takes all orders back; faults that are happening go on.
+    /// Cancels all orders. Faults that have already begun go on.
     pub fn clear_orders(&self) {
         self.shared.change(|state| state.orders.clear());
     }
@@ -219,15 +238,15 @@ impl Robot {
         self.count(Method::Post)
     }
 
-    /// Waits until so many requests of a kind have been received, answered or not, since the
-    /// start; false if they have not within that time.
+    /// Waits until `n` requests of a kind have been received since the start, answered or not;
+    /// false if that takes longer than `timeout`.
     pub fn wait_for_requests(&self, method: Method, n: usize, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.shared
             .wait(Some(deadline), |state| state.count(method) >= n)
     }
 
-    /// Waits until a failover IP is routed to a server; false if it is not within that time.
+    /// Waits until a failover IP is routed to a server; false if that takes longer than `timeout`.
     pub fn wait_for_route(&self, ip: IpAddr, server: Option<IpAddr>, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.shared
@@ -239,16 +258,16 @@ impl Robot {
         self.shared.look().connections
     }
 
-    /// Waits until so many TCP connections have been accepted since the start; false if they have
-    /// not within that time.
+    /// Waits until `n` TCP connections have been accepted since the start; false if that takes
+    /// longer than `timeout`.
     pub fn wait_for_connections(&self, n: usize, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.shared
             .wait(Some(deadline), |state| state.connections >= n)
     }
 
-    /// Closes the listening socket: new connections are refused, and those that exist live on. The
-    /// port stays reserved.
+    /// Closes the listening socket: new connections are refused, existing ones stay open. The port
+    /// stays reserved.
     pub fn refuse_connections(&self) {
         self.lock_port().close();
     }
@@ -259,15 +278,15 @@ impl Robot {
     ///
     /// If the port cannot be bound.
     pub fn accept_connections(&self) -> io::Result<()> {
-        self.lock_port().open(&self.shared)
+        self.lock_port().open(admitting(&self.shared))
     }
 
-    /// Cuts all connections that exist, in the middle of whatever happens on them.
+    /// Cuts all existing connections, whatever is happening on them.
     pub fn cut_connections(&self) {
         self.shared.look().cut_connections();
     }
 
-    /// What happens from now on. Only the last receiver that was asked for gets it.
+    /// The events from now on. Only the receiver of the last call gets them.
     pub fn events(&self) -> Receiver<Event> {
         let (sender, receiver) = mpsc::channel();
         self.shared.change(|state| state.audience = Some(sender));
@@ -277,6 +296,11 @@ impl Robot {
     fn lock_port(&self) -> std::sync::MutexGuard<'_, Port> {
         self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn admitting(shared: &Arc<Shared>) -> impl Fn((TcpStream, IpAddr)) + Send + 'static {
+    let shared = Arc::clone(shared);
+    move |(stream, peer)| serve::admit(&shared, stream, peer)
 }
 
 impl Drop for Robot {
@@ -290,7 +314,7 @@ impl Drop for Robot {
             .shared
             .change(|state| std::mem::take(&mut state.threads));
         for thread in threads.into_iter().chain(self.clock.take()) {
-            // An error says that the thread panicked, and has said so itself.
+            // An error means that the thread panicked, and has reported it.
             let _ = thread.join();
         }
     }

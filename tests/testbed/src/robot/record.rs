@@ -1,15 +1,15 @@
-//! What the Robot saw: the requests received, and events for a person who looks on.
+//! The requests received, and events for a person to follow.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::http;
+use crate::http;
 
-/// A request that came in, whole.
+/// A complete request.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// Which connection it came on: 1 is the first one accepted.
+    /// The number of its connection: 1 is the first one accepted.
     pub connection: usize,
     /// The method, as sent.
     pub method: String,
@@ -21,8 +21,8 @@ pub struct Received {
     pub body: Vec<u8>,
     /// When its last byte had been read.
     pub at: Instant,
-    /// The status answered; `None` if there is no answer (yet), or none with a status. It is
-    /// set before the answer's first byte is sent, so whoever has an answer finds it here.
+    /// The status answered; `None` if there is no answer yet, or one without a status. It is set
+    /// before the first byte of the answer is sent, so a client that has an answer finds it here.
     pub status: Option<u16>,
 }
 
@@ -32,22 +32,22 @@ impl Received {
         http::header(&self.headers, name)
     }
 
-    /// User and password, if it brought a Basic authentication.
+    /// User and password, if it has Basic authentication.
     pub fn login(&self) -> Option<(String, String)> {
         http::login(&self.headers)
     }
 
-    /// The value of a field of the form; `None` too where the body is no form.
+    /// The value of a field of the form; also `None` if the body is not a form.
     pub fn form_field(&self, name: &str) -> Option<String> {
         http::form_field(&self.headers, &self.body, name)
     }
 }
 
-/// Something worth a line; its `Display` is that line. No password is in it.
+/// Something worth a line; its `Display` is that line. It contains no password.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// A request is being answered, or is struck by a fault that answers nothing.
+    /// A request is being answered, or meets a fault that does not answer.
     Request {
         /// The connection it came on.
         connection: usize,
@@ -55,19 +55,19 @@ pub enum Event {
         text: String,
         /// The status, if there is one.
         status: Option<u16>,
-        /// The name of the fault that struck it.
+        /// The name of its fault.
         fault: Option<String>,
-        /// How long it took so far.
+        /// How long it has taken so far.
         took: Duration,
     },
-    /// A switch began that takes some time.
+    /// A switch that takes some time has begun.
     Switching {
         /// The failover IP.
         ip: IpAddr,
         /// How long it takes.
         takes: Duration,
     },
-    /// A failover IP is routed to another server, or to none.
+    /// A failover IP has been routed to another server, or unrouted.
     Routed {
         /// The failover IP.
         ip: IpAddr,
@@ -81,7 +81,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A connection is struck by a fault of its handshake.
+    /// A connection meets a fault of its handshake.
     HandshakeFault {
         /// The connection.
         connection: usize,
@@ -126,7 +126,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// Method, path and body as one line of harmless characters.
+/// Method, path and body as one line, with other characters escaped.
 pub(super) fn one_line(request: &http::Request) -> String {
     let body = String::from_utf8_lossy(&request.body);
     let text = format!("{} {} {body}", request.method, request.path);

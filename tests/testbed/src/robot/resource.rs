@@ -1,28 +1,33 @@
-//! The failover resource: which failover IP is routed to which server, switches and locks.
+//! The failover resource: routes, switches and locks of failover IPs.
 //!
-//! No clock and no I/O of its own: whoever calls says what time it is.
+//! It has no clock and no I/O: callers pass the time.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::errors;
-use super::http::{Answer, Request, form_field, percent_decoded};
+use super::network::{self, Network};
+use super::servers::Servers;
+use super::settings::Settings;
+use crate::http::{Answer, Request, form_field};
 
 /// An account's failover IPs and servers.
 pub(super) struct Failovers {
-    pub(super) failovers: Vec<Failover>,
-    pub(super) servers: Vec<IpAddr>,
+    failovers: Vec<Failover>,
+    servers: Servers,
     pub(super) switch_time: Duration,
     pub(super) shows_status: bool,
     /// The number of the last switch begun.
-    pub(super) last_switch: u64,
+    last_switch: u64,
 }
 
-/// One failover IP.
-pub(super) struct Failover {
-    ip: IpAddr,
+/// One failover IP, or one failover subnet.
+struct Failover {
+    network: Network,
     active: Option<IpAddr>,
     switch: Option<Switch>,
     lock: Option<Lock>,
@@ -39,32 +44,45 @@ struct Lock {
     processing: bool,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 pub(super) enum Outcome {
-    /// It is answered.
+    /// It is answered at once.
     Answer(Answer),
-    /// A switch began; its number.
+    /// A switch has begun; its number.
     Switching(IpAddr, u64),
 }
 
-/// A failover IP, and where it is routed now.
+/// A failover IP, and its active server IP.
 pub(super) type Route = (IpAddr, Option<IpAddr>);
 
 impl Failovers {
-    pub(super) fn new(routes: &[Route], servers: &[IpAddr]) -> Failovers {
-        let failover = |&(ip, active): &Route| Failover {
-            ip,
-            active,
-            switch: None,
-            lock: None,
+    /// An error if a subnet has no such failover IP, or no such prefix length.
+    pub(super) fn new(settings: &Settings) -> io::Result<Failovers> {
+        let prefix = |ip| {
+            let mut subnets = settings.subnets.iter();
+            subnets.find_map(|&(subnet, prefix)| (subnet == ip).then_some(prefix))
         };
-        Failovers {
-            failovers: routes.iter().map(failover).collect(),
-            servers: servers.to_vec(),
-            switch_time: Duration::ZERO,
-            shows_status: true,
-            last_switch: 0,
+        for (subnet, prefix) in &settings.subnets {
+            if !settings.failovers.iter().any(|(ip, _)| ip == subnet) {
+                let reason = format!("{subnet}/{prefix}: {subnet} is not among the failovers");
+                return Err(network::invalid(reason));
+            }
         }
+        let failovers = settings.failovers.iter().map(|&(ip, active)| {
+            Ok(Failover {
+                network: Network::new(ip, prefix(ip))?,
+                active,
+                switch: None,
+                lock: None,
+            })
+        });
+        Ok(Failovers {
+            failovers: failovers.collect::<io::Result<_>>()?,
+            servers: Servers::new(&settings.servers, &settings.ipv6_nets),
+            switch_time: settings.switch_time,
+            shows_status: settings.shows_status,
+            last_switch: 0,
+        })
     }
 
     pub(super) fn serve(&mut self, request: &Request, now: Instant) -> Outcome {
@@ -75,22 +93,25 @@ impl Failovers {
     }
 
     fn try_serve(&mut self, request: &Request, now: Instant) -> Result<Outcome, Answer> {
-        let path = request.path.split('?').next().unwrap_or_default();
+        let path = without_query(&request.path);
+        if is_server_list(path) && request.method == "GET" {
+            return self.servers.list().map(Outcome::Answer);
+        }
         let ip = match path.strip_prefix("/failover") {
             Some("" | "/") if request.method == "GET" => {
+                if self.failovers.is_empty() {
+                    return Err(errors::not_found());
+                }
                 let all: Vec<Value> = self.failovers.iter().map(|f| self.object(f, now)).collect();
                 return Ok(Outcome::Answer(Answer::json(200, &json!(all))));
             }
             Some(rest) => rest
                 .strip_prefix('/')
-                .and_then(percent_decoded)
-                .and_then(|text| text.parse().ok())
+                .and_then(|text| percent_decode_str(text).decode_utf8().ok()?.parse().ok())
                 .ok_or_else(errors::not_found)?,
             None => return Err(errors::not_found()),
         };
-        if self.find(ip).is_none() {
-            return Err(errors::not_found());
-        }
+        let ip = self.find(ip).ok_or_else(errors::not_found)?.network.ip;
         match request.method.as_str() {
             "GET" => self.answer(ip, now).map(Outcome::Answer),
             "POST" => {
@@ -110,7 +131,7 @@ impl Failovers {
         let server: IpAddr = text
             .parse()
             .map_err(|_| errors::invalid_input(&[], &[field]))?;
-        match self.servers.contains(&server) && server.is_ipv4() == ip.is_ipv4() {
+        match self.servers.have(server) && server.is_ipv4() == ip.is_ipv4() {
             true => Ok(server),
             false => Err(errors::new_server_not_found()),
         }
@@ -131,13 +152,13 @@ impl Failovers {
         Ok(Outcome::Switching(ip, number))
     }
 
-    /// Ends the switches whose time has come; the routes that changed by it.
+    /// Ends the switches that are due; returns the routes that changed.
     pub(super) fn settle(&mut self, now: Instant) -> Vec<Route> {
         let mut changed = Vec::new();
         for failover in &mut self.failovers {
             if let Some(switch) = failover.switch.take_if(|switch| switch.until <= now) {
                 failover.active = switch.to;
-                changed.push((failover.ip, switch.to));
+                changed.push((failover.network.ip, switch.to));
             }
         }
         changed
@@ -161,7 +182,7 @@ impl Failovers {
         self.find(ip)?.active
     }
 
-    /// Routes the IP at once; a switch that was running is gone. False if there is no such IP.
+    /// Routes the IP at once, and ends a running switch. False if there is no such IP.
     pub(super) fn set_route(&mut self, ip: IpAddr, server: Option<IpAddr>) -> bool {
         let Some(failover) = self.find_mut(ip) else {
             return false;
@@ -171,7 +192,7 @@ impl Failovers {
         true
     }
 
-    /// Locks the IP, as if it was being switched from elsewhere. False if there is no such IP.
+    /// Locks the IP, as if another client was switching it. False if there is no such IP.
     pub(super) fn lock(&mut self, ip: IpAddr, until: Instant, processing: bool) -> bool {
         let Some(failover) = self.find_mut(ip) else {
             return false;
@@ -188,11 +209,8 @@ impl Failovers {
 
     fn object(&self, failover: &Failover, now: Instant) -> Value {
         let mut fields = json!({
-            "ip": failover.ip,
-            "netmask": match failover.ip {
-                IpAddr::V4(_) => "255.255.255.255",
-                IpAddr::V6(_) => "ffff:ffff:ffff:ffff::",
-            },
+            "ip": failover.network.ip,
+            "netmask": failover.network.netmask(),
             "server_ip": "78.46.1.93",
             "server_ipv6_net": "2a01:4f8:d0a:2003::",
             "server_number": 321,
@@ -205,12 +223,23 @@ impl Failovers {
     }
 
     fn find(&self, ip: IpAddr) -> Option<&Failover> {
-        self.failovers.iter().find(|failover| failover.ip == ip)
+        let mut failovers = self.failovers.iter();
+        failovers.find(|failover| failover.network.is_named_by(ip))
     }
 
     fn find_mut(&mut self, ip: IpAddr) -> Option<&mut Failover> {
-        self.failovers.iter_mut().find(|failover| failover.ip == ip)
+        let mut failovers = self.failovers.iter_mut();
+        failovers.find(|failover| failover.network.is_named_by(ip))
     }
+}
+
+/// Whether this is the path of the list of servers.
+pub(super) fn is_server_list(path: &str) -> bool {
+    matches!(without_query(path), "/server" | "/server/")
+}
+
+fn without_query(path: &str) -> &str {
+    path.split('?').next().unwrap_or_default()
 }
 
 impl Failover {

@@ -1,106 +1,23 @@
-//! The sockets: one thread accepts, one serves each connection.
+//! Connections: each is served by a thread of its own.
 
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-use socket2::{Domain, SockRef, Socket, Type};
+use std::thread;
 
 use super::errors;
 use super::exchange::{Exchange, Next};
 use super::fault::Fault;
-use super::http::{ReadError, Reader};
 use super::record::Event;
 use super::state::Shared;
 use super::wire::{self, Ending, Wire};
+use crate::http::{ReadError, Reader};
 
 /// Connections served at a time; further ones are dropped.
 const MAX_CONNECTIONS: usize = 256;
 
-/// A TCP port that is ours while this lives, whether we listen on it or not.
-pub(super) struct Port {
-    /// Bound, but never listening: keeps the kernel from giving the port away meanwhile.
-    _reservation: Socket,
-    address: SocketAddr,
-    listening: Option<Listening>,
-}
-
-struct Listening {
-    listener: Arc<TcpListener>,
-    closing: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Port {
-    pub(super) fn reserve(address: SocketAddr) -> io::Result<Port> {
-        let reservation = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        reservation.set_reuse_address(true)?;
-        reservation.bind(&address.into())?;
-        let address = reservation
-            .local_addr()?
-            .as_socket()
-            .ok_or_else(|| io::Error::other("the socket has no port"))?;
-        Ok(Port {
-            _reservation: reservation,
-            address,
-            listening: None,
-        })
-    }
-
-    pub(super) fn number(&self) -> u16 {
-        self.address.port()
-    }
-
-    pub(super) fn open(&mut self, shared: &Arc<Shared>) -> io::Result<()> {
-        if self.listening.is_some() {
-            return Ok(());
-        }
-        let listener = Arc::new(TcpListener::bind(self.address)?);
-        let closing = Arc::new(AtomicBool::new(false));
-        let thread = thread::Builder::new()
-            .name("robot-accept".to_owned())
-            .spawn({
-                let (listener, closing) = (Arc::clone(&listener), Arc::clone(&closing));
-                let shared = Arc::clone(shared);
-                move || accept(&shared, &listener, &closing)
-            })?;
-        self.listening = Some(Listening {
-            listener,
-            closing,
-            thread,
-        });
-        Ok(())
-    }
-
-    pub(super) fn close(&mut self) {
-        if let Some(listening) = self.listening.take() {
-            listening.closing.store(true, Ordering::SeqCst);
-            // On Linux this wakes up the accept. It cannot fail on a socket that listens.
-            let _ = SockRef::from(&*listening.listener).shutdown(Shutdown::Both);
-            // An error says that the thread panicked, and has said so itself.
-            let _ = listening.thread.join();
-        }
-    }
-}
-
-fn accept(shared: &Arc<Shared>, listener: &TcpListener, closing: &AtomicBool) {
-    while !closing.load(Ordering::SeqCst) {
-        match listener.accept() {
-            Ok((stream, peer)) => admit(shared, stream, peer.ip()),
-            // The peer has gone already, or there are no descriptors left for now.
-            Err(_) if !closing.load(Ordering::SeqCst) => {
-                shared.pause(Duration::from_millis(10));
-            }
-            Err(_) => {}
-        }
-    }
-}
-
 /// Gives a new connection a number and a thread.
-fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
+pub(super) fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
     let Ok(handle) = stream.try_clone() else {
         return;
     };
@@ -144,13 +61,13 @@ struct Connection {
 
 impl Connection {
     fn run(&self, mut stream: TcpStream, fault: Option<Fault>) {
-        // Neither fails on an open socket; if it did, a test would only be slower.
+        // Neither fails on an open socket; if one did, a test would only be slower.
         let _ = stream.set_nodelay(true);
         let _ = stream.set_read_timeout(Some(self.shared.idle));
         match fault {
             Some(Fault::HangHandshake) => wire::read_to_end(&mut stream),
             Some(_) => {
-                // The peer's hello, or the beginning of it.
+                // The peer's hello, or its beginning.
                 let _ = io::Read::read(&mut stream, &mut [0; 4096]);
                 wire::close(&stream);
             }
@@ -189,12 +106,12 @@ impl Connection {
             }
         };
         match ending {
-            // Its second handle has to go first, or there would be no reset.
+            // Its second handle has to be dropped first, or there would be no reset.
             Ending::Reset => {
                 self.forget();
                 wire.end(ending);
             }
-            // Until the end the Robot must be able to cut it.
+            // The Robot must be able to cut it until the end.
             Ending::Close | Ending::Drop => {
                 wire.end(ending);
                 self.forget();

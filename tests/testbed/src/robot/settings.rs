@@ -1,10 +1,10 @@
-//! How a Robot starts.
+//! How a mock Robot starts.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a [`Robot`](super::Robot) starts; the rest is changed while it runs.
+/// How a [`Robot`](super::Robot) starts. Most of it can be changed while it runs.
 ///
 /// ```
 /// # use testbed::robot::{Robot, Settings};
@@ -19,16 +19,16 @@ use std::time::Duration;
 pub struct Settings {
     /// Where to listen; port 0 (the default, on 127.0.0.1) takes a free one.
     pub address: SocketAddr,
-    /// HTTPS unless told otherwise.
+    /// HTTPS by default.
     pub scheme: Scheme,
-    /// What the server shows to its clients; a valid certificate by default.
+    /// The server's certificate; a valid one by default.
     pub certificate: Certificate,
     /// The TLS versions it speaks; all by default.
     pub tls: TlsVersions,
-    /// The ciphers it takes; all by default.
+    /// The ciphers it accepts; all by default.
     pub ciphers: Ciphers,
-    /// Where to write the certificate of the CA (PEM). Default: in a temporary directory
-    /// that everybody may read and that goes when the Robot is dropped.
+    /// Where to write the CA's certificate (PEM). By default in a world-readable temporary directory
+    /// that is removed when the Robot is dropped.
     pub ca_file: Option<PathBuf>,
     /// The webservice user, `FOO` by default.
     pub username: String,
@@ -37,25 +37,34 @@ pub struct Settings {
     /// The account's failover IPs, and the server each is routed to at start.
     /// By default `4.4.4.4`, routed to `2.2.2.2`.
     pub failovers: Vec<(IpAddr, Option<IpAddr>)>,
+    /// The prefix lengths of those failover IPs that are subnets: `(4.4.4.0, 29)`, the network
+    /// address as in `failovers`. An IPv4 subnet is switched as a whole, by any of its addresses. Empty
+    /// by default; IPv6 subnets are a /64 unless they are listed here.
+    pub subnets: Vec<(IpAddr, u8)>,
     /// The account's servers, by default `1.1.1.1`, `2.2.2.2` and `3.3.3.3`. A switch to another
-    /// address answers `FAILOVER_NEW_SERVER_NOT_FOUND`.
+    /// address is answered with `FAILOVER_NEW_SERVER_NOT_FOUND`.
     pub servers: Vec<IpAddr>,
-    /// How long a switch takes; zero by default, 40 to 60 s in the real Robot. A POST answers
-    /// when the switch is done. Until then the IP is locked, and a GET finds it `processing`
-    /// and still routed to the old server.
+    /// The main IPv6 subnets of servers, each with the server's IPv4 address; none by default. An
+    /// IPv6 subnet can be switched to them.
+    pub ipv6_nets: Vec<(IpAddr, Ipv6Addr)>,
+    /// How long a switch takes; zero by default, 40 to 110 s in the real Robot. A POST is
+    /// answered when the switch is done, unless [`Fault::early`](super::Fault::early) or
+    /// [`Fault::lost`](super::Fault::lost) is ordered. Until then the IP is locked, and a GET finds
+    /// it `processing` and still routed to the old server.
     pub switch_time: Duration,
-    /// Whether a failover object has a `status`, as it does by default.
+    /// Whether a failover object has a `status`, as it does by default. It is not in the
+    /// documentation.
     pub shows_status: bool,
-    /// How long an address gets nothing but 401 after three failed logins; 10 minutes by default.
+    /// How long an address only gets 401 after three failed logins; 10 minutes by default.
     pub lockout: Duration,
     /// POST requests within an hour before `RATE_LIMIT_EXCEEDED`: 50 by default, `None` for no
     /// limit. DELETE requests have the same limit, counted on their own.
     pub posts_per_hour: Option<u32>,
     /// GET requests within an hour before `RATE_LIMIT_EXCEEDED`: 100 by default, `None` for no
-    /// limit.
+    /// limit. `GET /server` has a limit of its own, 200.
     pub gets_per_hour: Option<u32>,
-    /// How long a connection may stay idle between two requests, or in the middle of one,
-    /// before the server closes it; 60 s by default.
+    /// How long a connection may stay idle, between two requests or within one, before the server
+    /// closes it; 60 s by default.
     pub idle: Duration,
 }
 
@@ -72,7 +81,9 @@ impl Default for Settings {
             username: "FOO".to_owned(),
             password: "BAR".to_owned(),
             failovers: vec![(server(4), Some(server(2)))],
+            subnets: Vec::new(),
             servers: vec![server(1), server(2), server(3)],
+            ipv6_nets: Vec::new(),
             switch_time: Duration::ZERO,
             shows_status: true,
             lockout: Duration::from_secs(600),
@@ -92,11 +103,10 @@ pub enum Scheme {
     Http,
 }
 
-/// What the server shows to its clients. All but [`UnknownCa`](Certificate::UnknownCa) are signed
-/// by the CA of [`Robot::ca_file`](super::Robot::ca_file).
+/// The server's certificate. All but [`UnknownCa`](Certificate::UnknownCa) are signed by the CA of [`Robot::ca_file`](super::Robot::ca_file).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certificate {
-    /// In order, for `localhost`, `127.0.0.1` and `::1`, and the address it listens on.
+    /// Valid, for `localhost`, `127.0.0.1` and `::1`, and the address it listens on.
     Valid,
     /// For the same names, but only until 2020.
     Expired,
@@ -104,11 +114,11 @@ pub enum Certificate {
     NotYetValid,
     /// For `other.example`.
     WrongName,
-    /// For the same names as a valid one, but signed by another CA.
+    /// For the same names, but signed by another CA.
     UnknownCa,
 }
 
-/// Which versions of TLS the server speaks.
+/// The TLS versions that the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsVersions {
     /// 1.2 and 1.3.
@@ -119,11 +129,11 @@ pub enum TlsVersions {
     Only13,
 }
 
-/// Which ciphers the server takes.
+/// The ciphers that the server accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ciphers {
-    /// All that there are.
+    /// All that it knows.
     Any,
-    /// ChaCha20-Poly1305 alone.
+    /// Only ChaCha20-Poly1305.
     OnlyChaCha20,
 }

@@ -1,6 +1,7 @@
-//! What all threads of a Robot share: one state behind one lock, and one bell for every change.
+//! Shared by all threads of a Robot: one state behind one lock, and one condition for every change.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,11 +11,14 @@ use std::time::{Duration, Instant};
 use rustls::ServerConfig;
 
 use super::fault::{Method, Orders};
-use super::http::{Answer, Request};
 use super::limits::{Logins, Rate};
 use super::record::{Event, Received};
-use super::resource::{Failovers, Outcome};
+use super::resource::{Failovers, Outcome, is_server_list};
 use super::settings::Settings;
+use crate::http::{Answer, Request};
+
+/// The documented limit of `GET /server`.
+const SERVER_LISTS_PER_HOUR: u32 = 200;
 
 pub(super) struct Shared {
     state: Mutex<State>,
@@ -28,6 +32,7 @@ pub(super) struct State {
     pub(super) stopping: bool,
     pub(super) failovers: Failovers,
     pub(super) logins: Logins,
+    server_lists: Rate,
     gets: Rate,
     posts: Rate,
     deletes: Rate,
@@ -35,27 +40,25 @@ pub(super) struct State {
     pub(super) requests: Vec<Received>,
     /// Connections accepted so far.
     pub(super) connections: usize,
-    /// Those still open, by number, so that somebody else can cut them.
+    /// The open ones, by number, so that another thread can cut them.
     pub(super) open: HashMap<usize, TcpStream>,
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) audience: Option<Sender<Event>>,
 }
 
 impl Shared {
-    pub(super) fn new(settings: &Settings, tls: Option<Arc<ServerConfig>>) -> Shared {
-        let mut failovers = Failovers::new(&settings.failovers, &settings.servers);
-        failovers.switch_time = settings.switch_time;
-        failovers.shows_status = settings.shows_status;
-        Shared {
+    pub(super) fn new(settings: &Settings, tls: Option<Arc<ServerConfig>>) -> io::Result<Shared> {
+        Ok(Shared {
             state: Mutex::new(State {
                 stopping: false,
-                failovers,
+                failovers: Failovers::new(settings)?,
                 logins: Logins {
                     username: settings.username.clone(),
                     password: settings.password.clone(),
                     lockout: settings.lockout,
                     peers: HashMap::new(),
                 },
+                server_lists: Rate::new(Some(SERVER_LISTS_PER_HOUR)),
                 gets: Rate::new(settings.gets_per_hour),
                 posts: Rate::new(settings.posts_per_hour),
                 deletes: Rate::new(settings.posts_per_hour),
@@ -69,22 +72,22 @@ impl Shared {
             changed: Condvar::new(),
             tls,
             idle: settings.idle,
-        }
+        })
     }
 
-    /// The state, to look at.
+    /// The state, for reading.
     pub(super) fn look(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state and tells everyone who waits.
+    /// Changes the state and wakes all waiting threads.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.look());
         self.changed.notify_all();
         result
     }
 
-    /// Waits until something is so; false if it is not by then. `None` waits without end.
+    /// Waits until a condition holds; false if it does not by the deadline. `None` waits forever.
     pub(super) fn wait(
         &self,
         deadline: Option<Instant>,
@@ -106,12 +109,12 @@ impl Shared {
         }
     }
 
-    /// Lets a time pass; false if the Robot stops meanwhile.
+    /// Waits for this long; false if the Robot stops meanwhile.
     pub(super) fn pause(&self, time: Duration) -> bool {
         !self.wait(Instant::now().checked_add(time), |state| state.stopping)
     }
 
-    /// Ends each switch when its time has come. One thread does only this.
+    /// Ends each switch when it is due. One thread does only this.
     pub(super) fn keep_time(&self) {
         let mut state = self.look();
         while !state.stopping {
@@ -128,7 +131,7 @@ impl Shared {
     }
 
     fn sleep<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
-        // Bounded, since a far deadline overflows the clock on some systems; callers loop.
+        // Bounded, because a distant deadline overflows the clock on some systems; callers loop.
         let time = time.min(Duration::from_secs(3600));
         let (state, _) = self
             .changed
@@ -144,6 +147,7 @@ impl State {
         let now = Instant::now();
         self.logins.admit(peer, &request.headers, now)?;
         match request.method.as_str() {
+            "GET" if is_server_list(&request.path) => self.server_lists.admit(now),
             "GET" => self.gets.admit(now),
             "POST" => self.posts.admit(now),
             "DELETE" => self.deletes.admit(now),
@@ -177,17 +181,17 @@ impl State {
         self.requests.iter().filter(is).count()
     }
 
-    /// Cuts every open connection; whoever reads or writes there wakes up.
+    /// Cuts every open connection, which wakes the threads that read or write there.
     pub(super) fn cut_connections(&self) {
         for stream in self.open.values() {
-            // An error says that the peer was faster.
+            // An error means that the peer was faster.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
     pub(super) fn tell(&self, event: Event) {
         if let Some(audience) = &self.audience {
-            // An error says that nobody listens any more.
+            // An error means that the receiver is gone.
             let _ = audience.send(event);
         }
     }

@@ -1,4 +1,4 @@
-//! The whole webservice, asked as a client would.
+//! The whole webservice, used as a client does.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -15,8 +15,9 @@ use serde_json::Value;
 use super::*;
 
 mod faults;
+mod switches;
 
-/// Longer than any test should wait.
+/// Longer than any test has to wait.
 const LONG: Duration = Duration::from_secs(20);
 const LOGIN: &str = "Authorization: Basic Rk9POkJBUg==\r\n";
 const GET: &str = "GET /failover/4.4.4.4";
@@ -117,6 +118,14 @@ fn a_switch_over_tls_is_routed_and_recorded() {
 }
 
 fn tls(robot: &Robot) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    trusting(robot, connect(robot))
+}
+
+/// TLS on a connection to a server that has the certificate of this one.
+pub(crate) fn trusting(
+    robot: &Robot,
+    stream: TcpStream,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_file(robot.ca_file()).map_err(io::Error::other)?;
     roots.add(ca).map_err(io::Error::other)?;
@@ -127,13 +136,13 @@ fn tls(robot: &Robot) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
     let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(session, connect(robot));
+    let mut stream = StreamOwned::new(session, stream);
     stream.conn.complete_io(&mut stream.sock)?;
     Ok(stream)
 }
 
 #[test]
-fn certificates_are_what_they_are_said_to_be() {
+fn each_certificate_has_the_flaw_that_it_is_named_for() {
     for (certificate, tls_versions, expected) in [
         (Certificate::Valid, TlsVersions::Any, ""),
         (Certificate::Valid, TlsVersions::Only12, ""),
@@ -179,7 +188,8 @@ fn every_refusal_has_its_code() {
     for (text, status, code) in [
         (request("GET /failover/5.5.5.5", None), 404, "NOT_FOUND"),
         (request("GET /failover/what", None), 404, "NOT_FOUND"),
-        (request("GET /server", None), 404, "NOT_FOUND"),
+        (request("GET /servers", None), 404, "NOT_FOUND"),
+        (request("DELETE /server", None), 404, "NOT_FOUND"),
         (request("PUT /failover/4.4.4.4", None), 404, "NOT_FOUND"),
         (request(line, None), 400, "INVALID_INPUT"),
         (form(line, "ip=1"), 400, "INVALID_INPUT"),

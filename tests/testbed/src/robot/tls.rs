@@ -1,4 +1,4 @@
-//! The server's TLS: a CA made at start, and a certificate from it.
+//! The server's TLS: a CA created at start, and a certificate signed by it.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::settings::{Certificate, Ciphers, TlsVersions};
 
-/// A server's TLS configuration, and the CA that its clients are told to trust.
+/// A server's TLS configuration, and the CA for its clients to trust.
 pub(super) struct Identity {
     pub(super) config: Arc<ServerConfig>,
     pub(super) ca_pem: String,
@@ -34,15 +34,13 @@ impl Identity {
         ciphers: Ciphers,
         address: IpAddr,
     ) -> io::Result<Identity> {
-        let trusted = authority("Robot of our own, CA").map_err(io::Error::other)?;
+        let trusted = authority("mock Robot CA").map_err(io::Error::other)?;
         let signer = match kind {
             Certificate::Valid
             | Certificate::Expired
             | Certificate::NotYetValid
             | Certificate::WrongName => None,
-            Certificate::UnknownCa => {
-                Some(authority("A CA nobody knows").map_err(io::Error::other)?)
-            }
+            Certificate::UnknownCa => Some(authority("unknown CA").map_err(io::Error::other)?),
         };
         let (certificate, key) =
             leaf(kind, address, signer.as_ref().unwrap_or(&trusted)).map_err(io::Error::other)?;
@@ -108,7 +106,7 @@ fn leaf(
     let mut params = CertificateParams::new(names)?;
     params
         .distinguished_name
-        .push(DnType::CommonName, "Robot of our own");
+        .push(DnType::CommonName, "mock Robot");
     params.not_before = date_time_ymd(first_year, 1, 1);
     params.not_after = date_time_ymd(last_year, 1, 1);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -1,4 +1,4 @@
-//! One connection's bytes, with TLS or without, and the ways in which it ends.
+//! One connection, with TLS or without, and how it ends.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::SockRef;
 
-/// How long, and for how many bytes, a closed connection is read on, so that what was sent last
-/// is not destroyed by a reset.
+/// For how long, and up to how many bytes, a closed connection is still read, so that a reset does
+/// not destroy the last bytes sent.
 const LINGER: Duration = Duration::from_secs(1);
 const MAX_LINGER: usize = 256 * 1024;
 
@@ -21,16 +21,16 @@ pub(super) enum Wire {
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// In good order: everything sent arrives, then the end.
+    /// Properly: everything sent arrives, then the end.
     Close,
-    /// The peer has gone, or is no longer of interest.
+    /// The peer has left, or does not matter any more.
     Drop,
     /// With a reset (RST).
     Reset,
 }
 
 impl Wire {
-    /// The TLS handshake, if there is to be one. On failure the peer gets its alert.
+    /// Performs the TLS handshake, if TLS is on. On failure the peer gets its alert.
     pub(super) fn open(mut stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<Wire> {
         let Some(config) = tls else {
             return Ok(Wire::Plain(stream));
@@ -51,7 +51,7 @@ impl Wire {
         self.flush()
     }
 
-    /// Returns when the peer has closed the connection, or somebody has cut it.
+    /// Returns when the peer has closed the connection, or it was cut.
     pub(super) fn await_peer_leaving(&mut self) {
         read_to_end(self);
     }
@@ -61,7 +61,7 @@ impl Wire {
         match ending {
             Ending::Drop => {}
             Ending::Reset => {
-                // Should it fail, the peer sees a close where a reset was ordered: the test tells.
+                // If it fails, the peer sees a close instead of a reset, and the test fails.
                 let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
             }
             Ending::Close => {
@@ -82,9 +82,9 @@ impl Wire {
     }
 }
 
-/// Says that nothing more comes, then reads until the peer says so too, or a second has passed.
+/// Closes the sending side, then reads until the peer has closed its side, or a second has passed.
 pub(super) fn close(mut stream: &TcpStream) {
-    // Errors here say that the peer is gone already.
+    // Errors here mean that the peer has left already.
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_read_timeout(Some(LINGER));
     let mut chunk = [0; 4096];
@@ -97,7 +97,7 @@ pub(super) fn close(mut stream: &TcpStream) {
     }
 }
 
-/// Reads on until the end of the connection, past read timeouts.
+/// Reads until the end of the connection, past read timeouts.
 pub(super) fn read_to_end(from: &mut impl Read) {
     let mut chunk = [0; 4096];
     loop {

@@ -1,24 +1,24 @@
-//! Configurations of nodes, on loopback.
+//! Configurations of nodes on loopback.
 
 use std::net::UdpSocket;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The lowest port that is taken.
+/// The lowest port to choose.
 const LEAST: u32 = 10_000;
-/// The kernel gives ports from here on to whoever asks for any, unless it is told otherwise.
+/// By default the kernel gives out ports from here on for port 0.
 const USUAL_EPHEMERAL: u32 = 32_768;
 
-/// A UDP port of 127.0.0.1 that nobody uses now. Nobody will be given it who asks for any port, and
-/// nobody here twice, before its node binds it.
+/// A free UDP port of 127.0.0.1. Until its node binds it, the kernel does not give it out for port 0,
+/// and this process does not choose it again.
 ///
 /// # Panics
-/// There is none.
+/// No port is free.
 pub fn free_udp_port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     let ports = ports_to_choose();
     let number = ports.end - ports.start;
-    // Other processes begin elsewhere.
+    // Other processes start elsewhere.
     let begin = std::process::id().wrapping_mul(977) % number;
     for _ in 0..number {
         let taken = TAKEN.fetch_add(1, Ordering::Relaxed);
@@ -30,7 +30,7 @@ pub fn free_udp_port() -> u16 {
     panic!("loopback has no free UDP port in {ports:?}");
 }
 
-/// Those below the ones that the kernel gives away.
+/// The ports below those that the kernel gives out.
 fn ports_to_choose() -> Range<u32> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let first = range
@@ -40,7 +40,7 @@ fn ports_to_choose() -> Range<u32> {
     LEAST..end
 }
 
-/// A legion: who its nodes are, and what they do.
+/// A legion of nodes on this machine.
 #[derive(Debug, Clone)]
 pub struct Legion {
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Legion {
 }
 
 impl Legion {
-    /// A legion of so many nodes, with a quorum of more than half of them.
+    /// A legion of this many nodes, with a quorum of more than half of them.
     pub fn of(nodes: usize) -> Legion {
         Legion {
             name: "failover".into(),
@@ -63,21 +63,19 @@ impl Legion {
 
     /// The lines that make a node a member, without its hooks.
     pub fn member(&self, node: usize) -> String {
-        let Legion {
-            name,
-            ports,
-            cipher,
-            ..
-        } = self;
-        let mut lines = format!(
-            "legion = {name} 127.0.0.1:{} {} {cipher}\n",
-            ports[node],
-            9999 - node
-        );
-        for (other, port) in ports.iter().enumerate() {
-            if other != node {
-                lines += &format!("legion-node = {name} 127.0.0.1:{port}\n");
-            }
+        self.member_via(node, |peer| self.ports[peer])
+    }
+
+    /// The same, but with another port for each peer, such as that of a relay to it. Only what this
+    /// node sends goes there, so that both directions between two nodes can have their own relay.
+    pub fn member_via(&self, node: usize, port_to: impl Fn(usize) -> u16) -> String {
+        let Legion { name, cipher, .. } = self;
+        let port = self.ports[node];
+        let valor = 9999 - node;
+        let mut lines = format!("legion = {name} 127.0.0.1:{port} {valor} {cipher}\n");
+        for peer in (0..self.ports.len()).filter(|&peer| peer != node) {
+            let port = port_to(peer);
+            lines += &format!("legion-node = {name} 127.0.0.1:{port}\n");
         }
         lines + &format!("legion-quorum = {name} {}\n", self.quorum)
     }
@@ -96,12 +94,12 @@ impl Default for NodeConfig {
 }
 
 impl NodeConfig {
-    /// A master with one worker that has nothing to do, and the plugin.
+    /// A master with an idle worker, and the plugin.
     pub fn new() -> NodeConfig {
         NodeConfig::without_plugin().line("plugin = hetzner")
     }
 
-    /// A master with one worker that has nothing to do.
+    /// A master with an idle worker.
     pub fn without_plugin() -> NodeConfig {
         let lines = [
             "[uwsgi]",
@@ -123,5 +121,31 @@ impl NodeConfig {
 
     pub fn ini(&self) -> String {
         self.lines.join("\n") + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_five_nodes_reaches_its_peers_through_ports_of_its_own() {
+        let legion = Legion {
+            ports: vec![10, 11, 12, 13, 14],
+            ..Legion::of(5)
+        };
+        assert_eq!(legion.quorum, 3);
+        assert_eq!(
+            legion.member_via(3, |peer| 2030 + peer as u16),
+            "legion = failover 127.0.0.1:13 9996 aes-256-cbc:secret1\n\
+             legion-node = failover 127.0.0.1:2030\n\
+             legion-node = failover 127.0.0.1:2031\n\
+             legion-node = failover 127.0.0.1:2032\n\
+             legion-node = failover 127.0.0.1:2034\n\
+             legion-quorum = failover 3\n"
+        );
+        let direct = legion.member(0);
+        assert!(direct.contains("legion-node = failover 127.0.0.1:14\n"));
+        assert!(!direct.contains("legion-node = failover 127.0.0.1:10\n"));
     }
 }

@@ -10,12 +10,12 @@ struct Lines {
     ended: bool,
 }
 
-/// The lines that a node has written so far, each with the time it came in.
+/// The lines that a node has written so far, each with its time.
 #[derive(Clone)]
 pub struct Log(Arc<(Mutex<Lines>, Condvar)>);
 
 impl Log {
-    /// Follows what can be read, until its end.
+    /// Follows a reader until its end.
     pub fn follow(reader: impl Read + Send + 'static) -> Log {
         let log = Log(Arc::default());
         let followed = log.clone();
@@ -45,7 +45,7 @@ impl Log {
         lines.lines.iter().map(|(_, line)| line.clone()).collect()
     }
 
-    /// All lines so far, each with the time it came in.
+    /// All lines so far, each with its time.
     pub fn timed_lines(&self) -> Vec<(Instant, String)> {
         self.0.0.lock().unwrap().lines.clone()
     }
@@ -71,8 +71,8 @@ impl Log {
         self.wait_for_nth(part, 1, patience)
     }
 
-    /// Waits for the `nth` line (from 1) that contains `part`, and returns it; `None` if the
-    /// log ended, or patience did, before it came.
+    /// Waits for the `nth` line (from 1) that contains `part`, and returns it; `None` if the log
+    /// ended, or `patience` did.
     pub fn wait_for_nth(&self, part: &str, nth: usize, patience: Duration) -> Option<String> {
         self.wait_until(patience, |lines| {
             let mut found = lines.iter().filter(|(_, line)| line.contains(part));
@@ -90,7 +90,7 @@ impl Log {
         })
     }
 
-    /// Waits until the lines so far give a result; `None` if the log ended, or patience did.
+    /// Waits until the lines so far give a result; `None` if the log ended, or `patience` did.
     pub fn wait_until<T>(
         &self,
         patience: Duration,
@@ -111,7 +111,7 @@ impl Log {
         }
     }
 
-    /// Waits until everything that had the log open has closed it.
+    /// Waits until all processes that had the log open have closed it.
     pub fn wait_for_end(&self, patience: Duration) -> bool {
         let (lines, changed) = &*self.0;
         let lines = lines.lock().unwrap();

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 pub use config::{Legion, NodeConfig, free_udp_port};
 pub use log::Log;
 pub use observer::Observer;
-pub use relay::Relay;
+pub use relay::{Quality, Relay};
 
-/// How long an event may take before a test gives up on it. Far longer than any takes.
+/// How long a test waits for an event before it gives up. Far longer than any event takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How to start a node.
@@ -27,13 +27,13 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Launch {
     /// The uWSGI binary.
     pub uwsgi: PathBuf,
-    /// The directory that holds `hetzner_plugin.so`, if it is not uWSGI's own.
+    /// The directory that contains `hetzner_plugin.so`, if it is not uWSGI's own.
     pub plugins_dir: Option<PathBuf>,
-    /// How long a node that is dropped may take to end by itself, if it is not killed at once.
+    /// How long a dropped node may take to end by itself; `None` kills it at once.
     pub farewell: Option<Duration>,
 }
 
-/// A uWSGI instance: master, and whatever it started.
+/// A uWSGI instance: the master, and everything it started.
 pub struct Node {
     child: Child,
     log: Log,
@@ -51,7 +51,7 @@ impl Node {
         Node::start_with(launch, ini, |_| {})
     }
 
-    /// As [`Node::start`], the command adapted before.
+    /// The same, after the command has been adapted.
     ///
     /// # Errors
     /// The binary cannot be started.
@@ -85,7 +85,7 @@ impl Node {
         adapt(&mut command);
         die_with_parent(&mut command);
         let child = command.spawn()?;
-        drop(command); // and with it our ends of the pipe
+        drop(command); // This closes our ends of the pipe.
         Ok(Node {
             child,
             log: Log::follow(reader),
@@ -117,7 +117,7 @@ impl Node {
         while self.status.is_none() && Instant::now() < give_up {
             self.status = self.child.try_wait().ok().flatten();
             if self.status.is_none() {
-                // There is no event to wait for with a time limit but this.
+                // No event with a time limit reports the end of a child.
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
@@ -139,12 +139,12 @@ impl Node {
         }
     }
 
-    /// Whether the master has not been killed or waited for.
+    /// Whether the master has been neither killed nor waited for.
     pub fn is_running(&self) -> bool {
         self.status.is_none()
     }
 
-    /// Whether the master ended by a signal of its own making.
+    /// Whether the master ended by a signal that it raised itself.
     pub fn crashed(&mut self) -> bool {
         self.status = self.status.or(self.child.try_wait().ok().flatten());
         let signal = self.status.and_then(|status| status.signal());
@@ -179,11 +179,11 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// The directory that a plugin lies in, under the name that uWSGI looks for: the plugin is
-/// copied there, since uWSGI finds its symbol by the file's name.
+/// A directory with a copy of the plugin under the name that uWSGI looks for: it derives the plugin's
+/// symbol from the file's name.
 ///
 /// # Errors
-/// The plugin is not there, or the copy cannot be made.
+/// The plugin does not exist, or cannot be copied.
 pub fn plugins_dir(plugin: &Path) -> io::Result<tempfile::TempDir> {
     let directory = tempfile::tempdir()?;
     std::fs::copy(plugin, directory.path().join("hetzner_plugin.so"))?;

@@ -1,4 +1,4 @@
-//! A peer that only listens: what each node of a legion announces.
+//! A peer that only listens to the nodes of a legion.
 
 use std::collections::HashMap;
 use std::net::UdpSocket;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 type Counts = Arc<(Mutex<HashMap<u16, usize>>, Condvar)>;
 
-/// Counts the announcements of nodes that have it among their `legion-node`s. They are
-/// encrypted, so all that is known of one is who sent it, and when.
+/// Counts the announcements of nodes that list it as a `legion-node`. They are encrypted, so only
+/// their sender and their time are known.
 pub struct Observer {
     port: u16,
     counts: Counts,
@@ -22,7 +22,7 @@ impl Observer {
         let port = socket.local_addr().expect("it is bound").port();
         let counts = Counts::default();
         let counted = Arc::downgrade(&counts);
-        // Woken now and then to see whether anybody still wants to know.
+        // Wakes up now and then to check whether the observer still exists.
         socket
             .set_read_timeout(Some(Duration::from_millis(200)))
             .expect("a timeout that is not zero");
@@ -47,7 +47,7 @@ impl Observer {
         counts.get(&node).copied().unwrap_or_default()
     }
 
-    /// Waits for so many more announcements of that node.
+    /// Waits for `more` further announcements of that node.
     pub fn wait_for_more(&self, node: u16, more: usize, patience: Duration) -> bool {
         let give_up = Instant::now() + patience;
         let (counts, changed) = &*self.counts;

@@ -1,11 +1,11 @@
-//! What a process is made of, as `/proc` has it.
+//! Facts about a process, from `/proc`.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// In bytes. Where pages are larger, each is read in parts.
+/// In bytes. Larger pages are read in parts.
 const PAGE: usize = 4096;
 
 /// A process and all that descend from it.
@@ -31,7 +31,7 @@ fn children(pid: u32) -> Vec<u32> {
 
 fn parent(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // pid (name) state parent ..., and a name may hold anything
+    // pid (name) state parent ..., and a name may contain anything
     stat.rsplit(')')
         .next()?
         .split_whitespace()
@@ -46,7 +46,7 @@ pub fn threads(pid: u32) -> usize {
     tasks.map_or(0, Iterator::count)
 }
 
-/// What a process has open.
+/// The files that a process has open.
 pub fn open_files(pid: u32) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
         return Vec::new();
@@ -55,7 +55,7 @@ pub fn open_files(pid: u32) -> Vec<String> {
     targets.map(|target| target.display().to_string()).collect()
 }
 
-/// The connections of this machine to a port, by the names under which processes have them open.
+/// This machine's connections to a port, by the names that they have among a process's open files.
 pub fn connections_to(port: u16) -> HashSet<String> {
     let mut names = HashSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
@@ -77,11 +77,11 @@ pub fn memory_kib(pid: u32, what: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The flags that the kernel has for a process's mappings of at least this size, in bytes, from
-/// `/proc/PID/smaps`: `dd` is in no core dump, `wf` is empty in a child.
+/// The kernel's flags for a process's mappings of at least this size, in bytes, from
+/// `/proc/PID/smaps`: `dd` is left out of core dumps, `wf` is empty in a child.
 ///
 /// # Errors
-/// The process is gone, or somebody else's.
+/// The process is gone, or belongs to another user.
 pub fn flags_of_mappings(pid: u32, least: u64) -> io::Result<Vec<Vec<String>>> {
     let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps"))?;
     let mut size = 0;
@@ -97,11 +97,11 @@ pub fn flags_of_mappings(pid: u32, least: u64) -> io::Result<Vec<Vec<String>>> {
     Ok(flags)
 }
 
-/// How often these bytes stand in the memory of a process. What the kernel lets nobody read, such as
-/// what lies behind the end of a file that is mapped, is left out, page by page.
+/// How often these bytes occur in the memory of a process. Pages that cannot be read, such as those
+/// past the end of a mapped file, are skipped.
 ///
 /// # Errors
-/// The memory cannot be read, for want of rights or of the process.
+/// The memory cannot be read: no permission, or no such process.
 pub fn occurrences(pid: u32, needle: &[u8]) -> io::Result<usize> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let memory = File::open(format!("/proc/{pid}/mem"))?;
@@ -110,7 +110,7 @@ pub fn occurrences(pid: u32, needle: &[u8]) -> io::Result<usize> {
         let Some((start, end)) = readable(line)? else {
             continue;
         };
-        // Pages that follow one another, and may have the needle across their border.
+        // Adjacent pages, because the needle may cross their border.
         let mut content = Vec::new();
         for at in (start..end).step_by(PAGE) {
             let before = content.len();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_of_its_family_and_holds_what_it_holds() {
+    fn this_process_is_in_its_family_and_its_memory_is_searched() {
         let pid = std::process::id();
         assert_eq!(family(pid)[0], pid);
         let here = std::hint::black_box(*b"hay-and-a-needle");

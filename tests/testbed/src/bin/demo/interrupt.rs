@@ -1,4 +1,4 @@
-//! Ctrl-C, and the other ways to be told to end.
+//! Ctrl-C, and the other signals that end the demo.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -6,10 +6,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::thread;
 
-/// What ends the demo early; and so does SIGHUP, but not under `nohup`.
+/// The signals that end the demo early. SIGHUP does as well, except under `nohup`.
 const SIGNALS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 
-/// The signals that were blocked, for somebody to wait for.
+/// The blocked signals, to wait for.
 pub struct Signals(libc::sigset_t);
 
 /// Blocks the signals in this thread and those that it starts.
@@ -28,7 +28,7 @@ pub fn block() -> Signals {
     Signals(set)
 }
 
-/// Has a process start with all signals open, as from a shell.
+/// Unblocks all signals in a process to be started, as a shell does.
 pub fn unblock_in(command: &mut Command) {
     // SAFETY: pthread_sigmask is async-signal-safe, and nothing is allocated.
     unsafe {
@@ -42,7 +42,7 @@ pub fn unblock_in(command: &mut Command) {
 }
 
 impl Signals {
-    /// Has a thread wait for the first of the signals, and do this then.
+    /// Starts a thread that waits for the first of the signals, and then does this.
     pub fn on_arrival(self, end: impl FnOnce(libc::c_int) + Send + 'static) {
         thread::spawn(move || {
             let mut signal = 0;

@@ -1,8 +1,8 @@
 //! `make demo`: three uWSGI nodes on this machine, and what happens when servers die.
 //!
-//! `story` is what happens, in three acts; `stage` is what it happens to: a Robot webservice of
-//! our own and three servers; `screen` is what a person sees of it, `timeline` what they keep;
-//! `interrupt` ends it early, and `orphans` sees to it that nothing is left behind.
+//! `story` tells it in three acts; `stage` contains the mock Robot and three servers; `screen` is the
+//! output, `timeline` its summary; `interrupt` ends the demo early, and `orphans` makes sure that
+//! nothing is left behind.
 
 mod interrupt;
 mod orphans;
@@ -25,7 +25,7 @@ use stage::Stage;
 const USAGE: &str = "usage: demo UWSGI PLUGINS_DIR
 
   UWSGI        the uWSGI binary
-  PLUGINS_DIR  the directory that holds hetzner_plugin.so";
+  PLUGINS_DIR  the directory that contains hetzner_plugin.so";
 
 fn main() -> ExitCode {
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
@@ -51,7 +51,7 @@ fn launch(uwsgi: &Path, plugins_dir: &Path) -> io::Result<Launch> {
         path.canonicalize()
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     };
-    // A uWSGI that finds no plugin runs without it.
+    // A uWSGI that does not find a plugin runs without it.
     absolute(&plugins_dir.join("hetzner_plugin.so"))?;
     Ok(Launch {
         uwsgi: absolute(uwsgi)?,
@@ -62,7 +62,7 @@ fn launch(uwsgi: &Path, plugins_dir: &Path) -> io::Result<Launch> {
 
 fn perform(screen: &Arc<Screen>, stage: Stage, signals: interrupt::Signals) -> ExitCode {
     let stage = Arc::new(stage);
-    // Whatever way this function is left.
+    // However this function ends.
     let _cleared = Cleared(Arc::clone(&stage));
     signals.on_arrival({
         let (screen, stage) = (Arc::clone(screen), Arc::clone(&stage));
@@ -70,7 +70,7 @@ fn perform(screen: &Arc<Screen>, stage: Stage, signals: interrupt::Signals) -> E
             screen.close();
             let _empty_from_now_on = stage.clear();
             eprintln!("\nInterrupted: all servers are stopped.");
-            // As a shell has it.
+            // As a shell does.
             std::process::exit(128 + signal);
         }
     });
@@ -89,7 +89,8 @@ fn perform(screen: &Arc<Screen>, stage: Stage, signals: interrupt::Signals) -> E
     }
 }
 
-/// Clears the stage when dropped; while an interruption does that, waits for it to end the process.
+/// Clears the stage when dropped. If an interruption is doing that already, waits for it to end the
+/// process.
 struct Cleared(Arc<Stage>);
 
 impl Drop for Cleared {

@@ -1,27 +1,27 @@
-//! The workers of a server that was killed: orphans, which are ours to look after.
+//! The orphaned workers of a server that was killed.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a killed process may take to be gone.
+/// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Has orphans become this process's children, and not init's, which does not care in every
+/// Makes orphans children of this process instead of init, which does not reap them in every
 /// container.
 pub fn adopt() {
     // SAFETY: it only sets a flag of this process.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
 }
 
-/// Waits until all children are gone. They have been killed, and nobody else waits for one.
+/// Waits until all children are gone. They have been killed, and no other thread waits for one.
 pub fn wait() {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         // SAFETY: no status is asked for.
         match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } {
-            // Some live, and there is no event to wait for with a time limit.
+            // Some are alive, and no event with a time limit reports their end.
             0 => thread::sleep(Duration::from_millis(10)),
-            // There are none.
+            // No children are left.
             -1 => return,
             _ => {}
         }

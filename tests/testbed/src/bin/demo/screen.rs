@@ -1,4 +1,4 @@
-//! What a person sees: plain text of 80 columns, coloured on a terminal.
+//! The output: plain text of 80 columns, coloured on a terminal.
 
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -7,11 +7,11 @@ use std::time::Instant;
 
 /// Where lines end.
 const WIDTH: usize = 80;
-/// How many of a log's last lines are shown.
+/// How many of the last lines of a log are shown.
 const LOG_END: usize = 30;
-/// Where an event's text begins: after its time and who it is about.
+/// Where an event's text begins, after its time and subject.
 const INDENT: usize = 16;
-/// Where a quotation begins: a log's lines are long.
+/// The beginning of a quotation.
 const QUOTE: &str = "          | ";
 
 /// How a piece of text looks on a terminal.
@@ -41,7 +41,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Its clock starts to run.
+    /// Starts its clock.
     pub fn new() -> Screen {
         let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -52,7 +52,7 @@ impl Screen {
         }
     }
 
-    /// Shows nothing any more.
+    /// Ends all output.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
@@ -63,7 +63,7 @@ impl Screen {
         format!("{seconds:5.1} s")
     }
 
-    /// With this look, if this screen has any.
+    /// The text with this look, if the screen has colours.
     pub fn paint(&self, look: Look, text: &str) -> String {
         match self.colour {
             true => format!("\x1b[{}m{text}\x1b[0m", look.code()),
@@ -73,7 +73,7 @@ impl Screen {
 
     pub fn line(&self, line: &str) {
         if !self.closed.load(Ordering::SeqCst) {
-            // Where nobody looks on, the demo goes on nevertheless: its status counts.
+            // If the output is closed, the demo goes on, because its exit status counts.
             let _ = writeln!(io::stdout(), "{line}");
         }
     }
@@ -88,7 +88,7 @@ impl Screen {
         wrap(text, WIDTH).iter().for_each(|line| self.line(line));
     }
 
-    /// Something happened to somebody.
+    /// An event and its subject.
     pub fn event(&self, at: Instant, who: &str, text: &str) {
         self.coloured_event(at, who, text, None);
     }
@@ -115,7 +115,7 @@ impl Screen {
         }
     }
 
-    /// A line of a log, word for word.
+    /// A line of a log, verbatim.
     pub fn quote(&self, line: &str) {
         for part in wrap(line, WIDTH - QUOTE.len()) {
             self.line(&self.paint(Look::Faint, &format!("{QUOTE}{part}")));
@@ -127,7 +127,7 @@ impl Screen {
         self.line(&self.paint(Look::Bad, &format!("FAILED: {what}")));
     }
 
-    /// The last lines of a server's log, as they are.
+    /// The last lines of a server's log, verbatim.
     pub fn log_end(&self, server: &str, log: &[String]) {
         self.line(&format!("\nThe end of {server}'s log:\n"));
         let skipped = log.len().saturating_sub(LOG_END);

@@ -1,4 +1,4 @@
-//! What the story happens to: a Robot webservice of our own, and three servers.
+//! The mock Robot and the three servers of the demo.
 
 use std::fmt;
 use std::io;
@@ -13,13 +13,13 @@ use crate::{interrupt, orphans};
 
 /// The failover IP.
 pub const FAILOVER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4));
-/// How long a switch takes; the real Robot needs 40 to 60 s.
+/// How long a switch takes; the real Robot needs 40 to 110 s.
 pub const SWITCH_TIME: Duration = Duration::from_secs(2);
 /// The right password.
 pub const PASSWORD: &str = "BAR";
-/// After how many seconds of silence the others give a server up.
+/// After how many seconds of silence the others regard a server as dead.
 pub const TOLERANCE: u32 = 5;
-/// How many seconds a server steps back for when its takeover failed.
+/// For how many seconds a server steps back after a failed takeover.
 pub const STEP_BACK: u32 = 300;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,16 +64,16 @@ pub struct Stage {
     pub robot: Robot,
     launch: Launch,
     legion: Legion,
-    /// What must not outlive the demo.
+    /// Everything that must not outlive the demo.
     props: Mutex<Props>,
 }
 
 #[derive(Default)]
 pub struct Props {
     nodes: [Option<Node>; 3],
-    /// The log of a server that was killed is still worth reading.
+    /// Kept when a server is killed.
     logs: [Option<Log>; 3],
-    /// Holds the certificate.
+    /// Contains the certificate.
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -110,7 +110,7 @@ impl Stage {
         Ok(())
     }
 
-    /// As the README has it, with the addresses of this machine.
+    /// As in the README, with the addresses of this machine.
     fn ini(&self, server: Server, password: &str) -> String {
         let action = format!(
             "hetzner-failoverip:username=FOO,password={password},ip={FAILOVER_IP},active_ip={},\
@@ -128,13 +128,13 @@ impl Stage {
             .ini()
     }
 
-    /// Kills a server as a power cut would: it cannot say goodbye.
+    /// Kills a server as a power cut would: it cannot announce its death.
     pub fn kill(&self, server: Server) {
         self.props().nodes[server as usize] = None;
     }
 
-    /// Waits for the `nth` line, from 1, with one of these parts that a server logs from that
-    /// moment on; `None` if the log ends, or patience, before.
+    /// Waits for the `nth` line, from 1, with one of these parts that a server logs since that
+    /// moment; `None` if the log ends, or patience does.
     pub fn wait(
         &self,
         server: Server,
@@ -164,7 +164,7 @@ impl Stage {
         votes.split(')').next()?.parse().ok()
     }
 
-    /// What a server has logged, also if it is dead by now.
+    /// The log of a server, also after its death.
     pub fn log_lines(&self, server: Server) -> Vec<String> {
         self.log(server).map_or(Vec::new(), |log| log.lines())
     }
@@ -173,8 +173,8 @@ impl Stage {
         self.props().logs[server as usize].clone()
     }
 
-    /// Ends all servers and removes all files. Nothing can be started as long as what this returns
-    /// lives.
+    /// Ends all servers and removes all files. Nothing can be started while the returned guard
+    /// exists.
     pub fn clear(&self) -> MutexGuard<'_, Props> {
         let mut props = self.props();
         *props = Props::default();

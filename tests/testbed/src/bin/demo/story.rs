@@ -1,4 +1,4 @@
-//! What happens, in three acts.
+//! The story, in three acts.
 
 use std::net::IpAddr;
 use std::sync::mpsc::Receiver;
@@ -11,13 +11,13 @@ use crate::screen::Screen;
 use crate::stage::{FAILOVER_IP, PASSWORD, STEP_BACK, SWITCH_TIME, Server, Stage, TOLERANCE};
 use crate::timeline::{Leads, Timeline};
 
-/// Between two acts, for whoever reads along.
+/// Time to read, between two acts.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What did not happen as it should.
+/// Something that did not happen as it should.
 pub struct Failure {
     pub what: String,
-    /// Whose log may say why.
+    /// The server whose log may contain the reason.
     pub server: Option<Server>,
 }
 
@@ -49,7 +49,7 @@ struct Story<'a> {
     timeline: Timeline,
 }
 
-/// A line of a log, and when it came.
+/// A line of a log, and its time.
 type Line = (Instant, String);
 
 impl Story<'_> {
@@ -60,7 +60,7 @@ impl Story<'_> {
             "Three servers share the failover IP {FAILOVER_IP}, which Hetzner routes to one of them \
              at a time. Each runs uWSGI with the hetzner plugin, and together they are a legion: \
              they listen to each other, and elect the living one with the highest valor as \
-             their Lord. Whoever becomes Lord has {FAILOVER_IP} routed to itself."
+             their Lord. The Lord routes {FAILOVER_IP} to itself."
         ));
         screen.line("");
         for server in Server::ALL {
@@ -69,8 +69,8 @@ impl Story<'_> {
         }
         screen.line("");
         screen.paragraph(&format!(
-            "All three run on this machine. A Robot webservice of our own stands in for \
-             Hetzner's; it needs {} s for a switch, not 40 to 60 s.",
+            "All three run on this machine. A mock stands in for Hetzner's Robot webservice; \
+             a switch takes {} s there instead of 40 to 110 s.",
             SWITCH_TIME.as_secs()
         ));
     }
@@ -100,12 +100,12 @@ impl Story<'_> {
         let killed = Instant::now();
         self.stage.kill(Server::A);
         self.screen
-            .bad_event(killed, "A", "is killed, and cannot say goodbye");
+            .bad_event(killed, "A", "is killed, and cannot announce its death");
         self.happened(killed, "A is killed", Leads::ToTheDead(Server::A));
         let text = format!("hear nothing from A, and wait {TOLERANCE} s (legion-tolerance)");
         self.screen.event(killed, "B C", &text);
         let (at, _) = self.wait(Server::B, killed, "left Legion")?;
-        self.screen.event(at, "B", "gives A up");
+        self.screen.event(at, "B", "regards A as dead");
         let at = self.is_elected(Server::B, killed, " now")?;
         let at = self.takeover_succeeds(Server::B, at)?;
         self.happened(
@@ -133,7 +133,7 @@ impl Story<'_> {
             return self.fail(Server::A, "A was not refused for its password");
         }
         self.screen
-            .bad_event(at, "A", "cannot take over; its log says why:");
+            .bad_event(at, "A", "cannot take over; its log has the reason:");
         self.screen.quote(&line);
         let (at, line) = self.wait(Server::A, at, "suspending myself")?;
         let text = format!("steps back for {STEP_BACK} s (legion-death-on-lord-error):");
@@ -144,8 +144,8 @@ impl Story<'_> {
         self.lord_remains(start)
     }
 
-    /// B is Lord after A has stepped back, and the failover IP was never moved. Had B resigned
-    /// already when A stepped back, then it takes over anew; else it just stays Lord.
+    /// B is Lord after A has stepped back, and the failover IP was never moved. If B had already
+    /// stepped down when A stepped back, it takes over again; otherwise it just stays Lord.
     fn lord_remains(&mut self, since: Instant) -> Result<(), Failure> {
         let (at, _) = self.wait(Server::B, since, "announced its death")?;
         let (mut at, _) = self.wait(Server::B, at, "WE HAVE QUORUM")?;
@@ -168,11 +168,11 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Waits until a server has been elected; returns when it was.
+    /// Waits until a server has been elected; returns the time.
     fn is_elected(&self, server: Server, since: Instant, now: &str) -> Result<Instant, Failure> {
         let (at, _) = self.wait(server, since, "attempting to become the Lord")?;
         let votes = self.stage.votes(server);
-        let votes = votes.ok_or_else(|| missing(server, "with how many votes it was elected"))?;
+        let votes = votes.ok_or_else(|| missing(server, "the number of votes of its election"))?;
         let servers = Server::ALL.len();
         let text =
             format!("is elected with {votes} votes of {servers}: its valor is the highest{now}");
@@ -180,7 +180,7 @@ impl Story<'_> {
         Ok(at)
     }
 
-    /// Waits until a server that was elected at that moment has taken over; returns when it had.
+    /// Waits until a server that was elected at that moment has taken over; returns the time.
     fn takeover_succeeds(&self, server: Server, elected: Instant) -> Result<Instant, Failure> {
         let (at, line) = self.wait(server, elected, "[hetzner-failoverip] ")?;
         self.screen
@@ -199,11 +199,11 @@ impl Story<'_> {
         Ok(at)
     }
 
-    /// Waits for the line that says how a takeover has ended.
+    /// Waits for the line with the result of a takeover.
     fn takeover_ends(&self, server: Server, since: Instant) -> Result<Line, Failure> {
         let parts = [" is routed to ", "] ERROR"];
         let line = self.stage.wait(server, since, &parts, 1);
-        line.ok_or_else(|| missing(server, "how its takeover has ended"))
+        line.ok_or_else(|| missing(server, "the result of its takeover"))
     }
 
     fn happened(&mut self, at: Instant, what: &str, leads: Leads) {
@@ -232,7 +232,7 @@ impl Story<'_> {
         line.ok_or_else(|| missing(server, &format!("\"{part}\"")))
     }
 
-    /// Asks the Robot itself.
+    /// According to the mock Robot itself.
     fn is_routed_to(&self, server: Server) -> Result<(), Failure> {
         let route = self.stage.robot.route(FAILOVER_IP);
         if route == Some(server.main_ip()) {
@@ -243,7 +243,7 @@ impl Story<'_> {
         self.fail(server, &what)
     }
 
-    /// Where the failover IP was moved to since this was last asked.
+    /// The servers that the failover IP was moved to since the last call.
     fn moves(&self) -> Vec<Option<IpAddr>> {
         let moved = |event| match event {
             Event::Routed { to, .. } => Some(to),
@@ -262,7 +262,7 @@ impl Story<'_> {
 
 fn missing(server: Server, what: &str) -> Failure {
     Failure {
-        what: format!("{}'s log does not say {what}", server.name()),
+        what: format!("{}'s log does not contain {what}", server.name()),
         server: Some(server),
     }
 }

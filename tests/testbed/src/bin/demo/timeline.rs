@@ -1,11 +1,11 @@
-//! The whole story in a few lines, to keep.
+//! The whole story in a few lines.
 
 use std::time::{Duration, Instant};
 
 use crate::screen::{Look, Screen};
 use crate::stage::{FAILOVER_IP, SWITCH_TIME, Server};
 
-/// Where the failover IP leads to.
+/// Where the failover IP leads.
 #[derive(Debug, Clone, Copy)]
 pub enum Leads {
     Nowhere,
@@ -42,7 +42,7 @@ impl Timeline {
         }
         screen.line("");
         screen.paragraph(&format!(
-            "{FAILOVER_IP} led to a dead server for {:.1} s: until the others gave A up and voted, \
+            "{FAILOVER_IP} led to a dead server for {:.1} s: until the others regarded A as dead and voted, \
              and {} s for the switch.",
             self.outage().as_secs_f64(),
             SWITCH_TIME.as_secs()

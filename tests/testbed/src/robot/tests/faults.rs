@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Everything that comes after a request, and the error at its end.
+/// All bytes that follow a request, and the error at their end.
 fn raw(robot: &Robot, text: &str) -> (Vec<u8>, io::Result<()>) {
     let mut stream = connect(robot);
     stream.write_all(text.as_bytes()).unwrap();

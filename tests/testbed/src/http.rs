@@ -1,31 +1,32 @@
-//! HTTP/1.1, as much as a webservice for a few clients needs.
+//! HTTP/1.1, as much of it as the servers here need.
 
 use std::io::{self, Read, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// The most bytes of a request's head, and of its body, that are read.
+/// Limits of a request.
 const MAX_HEAD: usize = 32 * 1024;
 const MAX_BODY: usize = 64 * 1024;
+const MAX_HEADERS: usize = 100;
 
 /// A request as it came in.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Whether the connection is to stay open after the answer.
-    pub(super) keep_alive: bool,
+    pub(crate) keep_alive: bool,
 }
 
 /// Why no request could be read.
 #[derive(Debug)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
     /// The connection ended or failed.
     Io,
-    /// What came is not served; the status to answer.
+    /// The request is not supported; the status to answer.
     Refused(u16),
 }
 
@@ -36,7 +37,7 @@ impl From<io::Error> for ReadError {
 }
 
 /// The value of the first header of that name, in any case.
-pub(super) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers
         .iter()
         .find(|(key, _)| key.eq_ignore_ascii_case(name))
@@ -44,7 +45,7 @@ pub(super) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<
 }
 
 /// User and password of a `Basic` authorization.
-pub(super) fn login(headers: &[(String, String)]) -> Option<(String, String)> {
+pub(crate) fn login(headers: &[(String, String)]) -> Option<(String, String)> {
     let (scheme, token) = header(headers, "authorization")?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -54,52 +55,33 @@ pub(super) fn login(headers: &[(String, String)]) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// The value of a field of a form; `None` too where the body is no form at all.
-pub(super) fn form_field(headers: &[(String, String)], body: &[u8], name: &str) -> Option<String> {
+/// The value of a field of a form; also `None` if the body is not a form.
+pub(crate) fn form_field(headers: &[(String, String)], body: &[u8], name: &str) -> Option<String> {
     let kind = header(headers, "content-type")?.split(';').next()?.trim();
     if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return None;
     }
-    let decode = |text: &str| percent_decoded(&text.replace('+', " "));
-    std::str::from_utf8(body)
-        .ok()?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| decode(key).as_deref() == Some(name))
-        .and_then(|(_, value)| decode(value))
-}
-
-/// The text with its `%XX` resolved; `None` if one is broken or the result is not UTF-8.
-pub(super) fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let high = char::from(bytes.next()?).to_digit(16)?;
-        let low = char::from(bytes.next()?).to_digit(16)?;
-        out.push(u8::try_from(high * 16 + low).ok()?);
-    }
-    String::from_utf8(out).ok()
+    form_urlencoded::parse(body)
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// Reads the requests of one connection, one after the other.
 #[derive(Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     ahead: Vec<u8>,
 }
 
 impl Reader {
     /// The next request; `None` if the peer closed the connection before one began.
-    pub(super) fn next(
+    pub(crate) fn next(
         &mut self,
         wire: &mut (impl Read + Write),
     ) -> Result<Option<Request>, ReadError> {
-        let head_end = loop {
-            if let Some(at) = self.ahead.windows(4).position(|w| w == b"\r\n\r\n") {
-                break at;
+        let mut request = loop {
+            if let Some((length, request)) = parse_head(&self.ahead)? {
+                self.ahead.drain(..length);
+                break request;
             }
             if self.ahead.len() > MAX_HEAD {
                 return Err(ReadError::Refused(431));
@@ -111,8 +93,6 @@ impl Reader {
                 };
             }
         };
-        let head: Vec<u8> = self.ahead.drain(..head_end + 4).collect();
-        let mut request = parse_head(&head[..head_end]).ok_or(ReadError::Refused(400))?;
         if header(&request.headers, "transfer-encoding").is_some() {
             return Err(ReadError::Refused(411));
         }
@@ -151,27 +131,39 @@ impl Reader {
     }
 }
 
-fn parse_head(head: &[u8]) -> Option<Request> {
-    let mut lines = std::str::from_utf8(head).ok()?.split("\r\n");
-    let mut words = lines.next()?.split(' ');
-    let (method, path, version) = (words.next()?, words.next()?, words.next()?);
-    if words.next().is_some() || method.is_empty() || !path.starts_with('/') {
-        return None;
-    }
-    let headers = lines
-        .map(|line| {
-            let (name, value) = line.split_once(':')?;
-            Some((name.to_owned(), value.trim().to_owned()))
+/// The head at the beginning of these bytes, and its length; `None` if it is not complete yet.
+fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, ReadError> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Request::new(&mut headers);
+    let length = match head.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(ReadError::Refused(431)),
+        Err(_) => return Err(ReadError::Refused(400)),
+    };
+    let request = request_of(&head).ok_or(ReadError::Refused(400))?;
+    Ok(Some((length, request)))
+}
+
+fn request_of(head: &httparse::Request) -> Option<Request> {
+    let path = head.path.filter(|path| path.starts_with('/'))?;
+    let headers = head
+        .headers
+        .iter()
+        .map(|header| {
+            Some(header_line(
+                header.name,
+                std::str::from_utf8(header.value).ok()?,
+            ))
         })
         .collect::<Option<Vec<_>>>()?;
-    let connection = header(&headers, "connection").unwrap_or("");
-    let keep_alive = match version {
-        "HTTP/1.1" => !connection.eq_ignore_ascii_case("close"),
-        "HTTP/1.0" => connection.eq_ignore_ascii_case("keep-alive"),
-        _ => return None,
+    let connection = header(&headers, "connection").unwrap_or_default();
+    let keep_alive = match head.version? {
+        0 => connection.eq_ignore_ascii_case("keep-alive"),
+        _ => !connection.eq_ignore_ascii_case("close"),
     };
     Some(Request {
-        method: method.to_owned(),
+        method: head.method?.to_owned(),
         path: path.to_owned(),
         headers,
         body: Vec::new(),
@@ -179,16 +171,16 @@ fn parse_head(head: &[u8]) -> Option<Request> {
     })
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn json(status: u16, value: &serde_json::Value) -> Answer {
+    pub(crate) fn json(status: u16, value: &serde_json::Value) -> Answer {
         Answer {
             status,
             headers: vec![header_line("Content-Type", "application/json")],
@@ -196,14 +188,14 @@ impl Answer {
         }
     }
 
-    pub(super) fn with_header(mut self, name: &str, value: &str) -> Answer {
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Answer {
         self.headers.push(header_line(name, value));
         self
     }
 
-    /// Everything before the body. The body's length is announced unless the headers say
-    /// something about it already.
-    pub(super) fn head(&self) -> Vec<u8> {
+    /// Everything before the body. `Content-Length` is added unless the headers already specify a
+    /// length.
+    pub(crate) fn head(&self) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
@@ -219,32 +211,14 @@ impl Answer {
     }
 }
 
-pub(super) fn header_line(name: &str, value: &str) -> (String, String) {
+pub(crate) fn header_line(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
 fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        301 => "Moved Permanently",
-        302 => "Found",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        409 => "Conflict",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Status",
-    }
+    let status = ::http::StatusCode::from_u16(status).ok();
+    let reason = status.and_then(|status| status.canonical_reason());
+    reason.unwrap_or("Status")
 }
 
 #[cfg(test)]
@@ -285,6 +259,8 @@ mod tests {
                 "POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n".to_owned(),
                 413,
             ),
+            ("GET x HTTP/1.1\r\n\r\n".to_owned(), 400),
+            (format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(101)), 431),
             (format!("GET /{} HTTP/1.1\r\n", "a".repeat(40_000)), 431),
         ] {
             assert!(matches!(read(&text), Err(ReadError::Refused(s)) if s == status));
@@ -303,7 +279,7 @@ mod tests {
             field("a=b&ip=2a01%3A4f8%3A%3A+").as_deref(),
             Some("2a01:4f8:: ")
         );
-        assert_eq!(field("ip=%zz"), None);
+        assert_eq!(field("i=1"), None);
         assert_eq!(form_field(&[], b"ip=1", "ip"), None);
     }
 }
