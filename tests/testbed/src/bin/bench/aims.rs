@@ -1,7 +1,6 @@
 //! What was aimed at, and whether it was met.
 
 use crate::action::Series;
-use crate::idle::Idle;
 use crate::report::label;
 use crate::{Figures, Result};
 
@@ -51,7 +50,6 @@ pub fn of(figures: &Figures) -> Result<Vec<Aim>> {
         reuse(figures),
     ];
     aims.extend(footprint(figures)?);
-    aims.push(idle(&figures.idle));
     aims.push(failover(figures));
     Ok(aims)
 }
@@ -143,17 +141,6 @@ fn footprint(figures: &Figures) -> Result<[Aim; 4]> {
             threads <= bare.threads,
         ),
     ])
-}
-
-fn idle(idle: &Idle) -> Aim {
-    let wakes = idle.alone.more(|usage| usage.wakes);
-    let percent = idle.of_three.more(|usage| usage.busy) / 1e4;
-    Aim::new(
-        "between takeovers the master wakes no more often (to a tenth of a time a second), and uses at most \
-         0.1 % of a core more (medians)",
-        format!("{wakes:+.2} times a second, {percent:+.4} % of a core"),
-        wakes < 0.05 && percent <= 0.1,
-    )
 }
 
 fn failover(figures: &Figures) -> Aim {

@@ -16,8 +16,8 @@ pub const SWITCH: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a failover may take.
 const LIMIT: Duration = Duration::from_secs(120);
-pub const LORD: &str = "i am now the Lord of the Legion failover";
-pub const SERVERS: [&str; 3] = ["1.1.1.1", "2.2.2.2", "3.3.3.3"];
+const LORD: &str = "i am now the Lord of the Legion failover";
+const SERVERS: [&str; 3] = ["1.1.1.1", "2.2.2.2", "3.3.3.3"];
 
 /// How a legion is set.
 #[derive(Clone, Copy)]
@@ -111,13 +111,13 @@ fn fail_over(launch: &Launch, setting: Setting, share: f64) -> Result<Duration> 
 }
 
 /// Waits for a line.
-pub fn wait(node: &Node, what: &str) -> Result<()> {
+fn wait(node: &Node, what: &str) -> Result<()> {
     let came = node.log().wait_for(what, PATIENCE);
     came.map(|_| ()).ok_or_else(|| unsettled(node))
 }
 
 /// Waits until the last election that a node of three saw is that of the first one, by all of them.
-pub fn settle(node: &Node) -> Result<()> {
+fn settle(node: &Node) -> Result<()> {
     let settled = node.log().wait_until(PATIENCE, |lines| {
         let mut lines = lines.iter().rev().map(|(_, line)| line);
         let last = lines.find(|line| line.contains("WE HAVE QUORUM"))?;

@@ -24,7 +24,8 @@ impl Times {
     }
 
     pub fn median(&self) -> f64 {
-        middle(&self.0)
+        let times = &self.0;
+        (times[(times.len() - 1) / 2] + times[times.len() / 2]) / 2.0
     }
 
     pub fn tail(&self) -> Tail {
@@ -64,11 +65,6 @@ pub enum Tail {
     Percentile99(f64),
     /// Of fewer than 100, the greatest, which their 99th percentile would be too.
     Most(f64),
-}
-
-/// The median of numbers in ascending order, of which there is one at least.
-pub fn middle(numbers: &[f64]) -> f64 {
-    (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2]) / 2.0
 }
 
 /// The median of numbers that are no times; the upper one of two.

@@ -1,8 +1,7 @@
 //! `make bench`: the plugin beside what a user would have instead, in one run.
 //!
 //! `action` times legion actions and counts their traffic, through `driver`, over `network` and its
-//! `relay`; `footprint` weighs masters; `idle` watches
-//! them; `failover` kills Lords. `figures` are what they find,
+//! `relay`; `footprint` weighs masters; `failover` kills Lords. `figures` are what they find,
 //! `aims` judge it, `report` and `plot` say it.
 
 mod action;
@@ -11,7 +10,6 @@ mod driver;
 mod failover;
 mod figures;
 mod footprint;
-mod idle;
 mod machine;
 mod network;
 mod plot;
@@ -56,7 +54,6 @@ pub struct Figures {
     masters: footprint::Masters,
     starts: footprint::Starts,
     size: u64,
-    idle: idle::Idle,
     failovers: failover::Failovers,
 }
 
@@ -161,8 +158,6 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
     say("weighing masters, and starting them");
     let masters = footprint::masters(&launch)?;
     let starts = footprint::starts(&launch, counts.starts)?;
-    say("watching idle masters: half a minute");
-    let idle = idle::measure(&launch)?;
     say("killing Lords: up to two minutes");
     let failovers = failover::measure(&launch, counts.legions)?;
     Ok(Figures {
@@ -174,7 +169,6 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
         masters,
         starts,
         size: footprint::size(plugins)?,
-        idle,
         failovers,
     })
 }

@@ -6,7 +6,6 @@ use crate::action::{Series, Traffic};
 use crate::aims::{Aim, Verdict};
 use crate::failover::{self, NEW, OLD, Setting};
 use crate::figures::{Tail, Times};
-use crate::idle::{self, Idle, Usage, median};
 use crate::{Figures, Result};
 
 /// What no run measures, but somebody did, once: builds of the first version with one thing changed.
@@ -45,7 +44,6 @@ pub fn markdown(figures: &Figures, aims: &[Aim], command: &str) -> Result<String
     action(&mut text, figures)?;
     traffic(&mut text, figures)?;
     footprint(&mut text, figures)?;
-    idle(&mut text, &figures.idle)?;
     failovers(&mut text, figures)?;
     text += LIGHTNESS;
     Ok(text)
@@ -244,52 +242,6 @@ fn footprint(text: &mut String, figures: &Figures) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-fn idle(text: &mut String, idle: &Idle) -> fmt::Result {
-    writeln!(text, "\n## Idle\n")?;
-    writeln!(
-        text,
-        "| the master of a Lord that has nothing to do | masters | microseconds of a core, a second | wake-ups a second |\n\
-         |---|---:|---:|---:|"
-    )?;
-    let (alone, of_three) = (&idle.alone, &idle.of_three);
-    for (name, usages) in [
-        ("alone, without the plugin", &alone.without),
-        ("alone, with the plugin, after a takeover", &alone.with),
-        ("of three, without the plugin", &of_three.without),
-        (
-            "of three, with the plugin, after a takeover",
-            &of_three.with,
-        ),
-    ] {
-        let figure = |figure: fn(&Usage) -> f64, digits: usize| {
-            let all = usages.iter().map(figure);
-            let (least, most) = (
-                all.clone().fold(f64::MAX, f64::min),
-                all.fold(0.0, f64::max),
-            );
-            let median = median(usages, figure);
-            format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
-        };
-        writeln!(
-            text,
-            "| {name} | {} | {} | {} |",
-            usages.len(),
-            figure(|usage| usage.busy, 0),
-            figure(|usage| usage.wakes, 2)
-        )?;
-    }
-    writeln!(
-        text,
-        "\nMedian, least and most, over {} s, of all threads of the master, all masters at the same time. The nodes\n\
-         of a legion (`legion-freq = {}`) are all with the plugin, or all without it. A wake-up is a voluntary\n\
-         context switch; in a legion of three, packets of the others that happen to come together save some.\n\
-         What the plugin does: in the master's own cycle, once a second, it looks at a few words of each legion,\n\
-         and has the kernel copy what its peers last said, a call for each.",
-        idle::WATCHED.as_secs(),
-        NEW.freq
-    )
 }
 
 fn failovers(text: &mut String, figures: &Figures) -> fmt::Result {
