@@ -1,4 +1,4 @@
-//! How long the action takes, and what it sends: ours, and `cmd:curl` beside it.
+//! How long the action takes: ours, and `cmd:curl` beside it.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use testbed::robot::{Fault, Method, Robot, Settings, When};
+use testbed::robot::{Robot, Settings};
 use testbed::uwsgi::Launch;
 
 use crate::Result;
 use crate::driver::{Driver, Plan, Step, Timed};
-use crate::network::{Counters, Link, SERVER};
+use crate::network::{Link, SERVER};
 
 const FAILOVER_IP: &str = "4.4.4.4";
 /// The IP goes from the one server to the other and back, so that each call is a real switch.
@@ -19,8 +19,6 @@ const ONE: &str = "1.1.1.1";
 const TWO: &str = "2.2.2.2";
 /// Where Debian keeps the certificates that it trusts.
 const SYSTEM_STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// How many calls of each are counted.
-const COUNTED: usize = 10;
 
 /// One series of calls.
 pub struct Series {
@@ -39,20 +37,6 @@ impl Series {
     pub fn least(&self) -> f64 {
         3.0 * self.connect.times.median()
     }
-}
-
-/// What so many takeovers sent and received.
-pub struct Traffic {
-    pub takeovers: usize,
-    pub requests: usize,
-    pub connections: usize,
-    pub counters: Counters,
-}
-
-pub struct TrafficOfAll {
-    pub ours: Traffic,
-    pub confirmed: Traffic,
-    pub curl: Traffic,
 }
 
 /// A Robot that answers at once.
@@ -240,70 +224,4 @@ fn series(
         curl,
         connect,
     })
-}
-
-/// Counts what takeovers send and receive over a link.
-pub fn traffic(link: &Link, driver: &Driver, launch: &Launch) -> Result<TrafficOfAll> {
-    let target = link.server.run(|| Target::start(SERVER))?;
-    let ours = |to| Step::Call("hetzner-failoverip", target.ours(to, true));
-    let curl = |to| Step::Call("cmd", target.curl(to, true));
-    let count = |rounds: usize, steps: Vec<_>| {
-        let takeovers = steps.len() * (rounds + 1);
-        let plan = Plan {
-            rounds,
-            round_trip: link.round_trip,
-            steps,
-        };
-        link.client.run(|| {
-            let robot = &target.robot;
-            let before = (robot.requests().len(), robot.connections(), settled()?);
-            let answered = target.answered();
-            let timed = driver.run(launch, &plan, &[])?;
-            if target.answered() - answered != takeovers {
-                return Err("not every takeover ended with a 200".into());
-            }
-            let after = settled()?;
-            let traffic = Traffic {
-                takeovers,
-                requests: robot.requests().len() - before.0,
-                connections: robot.connections() - before.1,
-                counters: Counters {
-                    bytes: after.bytes - before.2.bytes,
-                    segments: after.segments - before.2.segments,
-                },
-            };
-            Ok((traffic, timed.iter().map(|timed| timed.errors).sum()))
-        })
-    };
-    let succeeded = |(traffic, errors): (Traffic, usize)| match errors {
-        0 => Ok(traffic),
-        _ => Err("a takeover failed"),
-    };
-    let rounds = COUNTED / 2 - 1;
-    let plain = succeeded(count(rounds, vec![("one", ours(ONE)), ("two", ours(TWO))])?)?;
-    // Errors of `cmd` are none of curl's.
-    let (curl, _) = count(rounds, vec![("one", curl(ONE)), ("two", curl(TWO))])?;
-    // The switch happens, the answer is lost, and so the takeover asks.
-    let lost = Fault::ApplyThen(Box::new(Fault::page(503)));
-    target.robot.order(When::Always(Method::Post), lost);
-    let confirmed = succeeded(count(1, vec![("one", ours(ONE))])?)?;
-    Ok(TrafficOfAll {
-        ours: plain,
-        confirmed,
-        curl,
-    })
-}
-
-/// The counters once the last packets of what was closed have gone through.
-fn settled() -> Result<Counters> {
-    let mut last = Counters::read()?;
-    loop {
-        // Some round trips: that nothing comes any more is no event to wait for.
-        thread::sleep(Duration::from_millis(300));
-        let now = Counters::read()?;
-        if now == last {
-            return Ok(now);
-        }
-        last = now;
-    }
 }

@@ -44,11 +44,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// All aims.
 pub fn of(figures: &Figures) -> Result<Vec<Aim>> {
-    let mut aims = vec![
-        near_the_least(figures),
-        no_slower_than_curl(figures),
-        reuse(figures),
-    ];
+    let mut aims = vec![near_the_least(figures), no_slower_than_curl(figures)];
     aims.extend(footprint(figures)?);
     aims.push(failover(figures));
     Ok(aims)
@@ -72,19 +68,6 @@ fn near_the_least(figures: &Figures) -> Aim {
     let bound = 1.05 * least + 2.0;
     let found = format!("{ours:.1} ms, of {bound:.1} ms");
     Aim::new(what, found, ours <= bound)
-}
-
-fn reuse(figures: &Figures) -> Aim {
-    let what = "a confirming request reuses the connection";
-    let Some(traffic) = &figures.traffic else {
-        return Aim::not_measured(what, no_link(figures));
-    };
-    let of = &traffic.confirmed;
-    let each = |number: usize| number as f64 / of.takeovers as f64;
-    let (requests, connections) = (each(of.requests), each(of.connections));
-    let found = format!("requests a takeover: {requests:.1}, connections: {connections:.1}");
-    let met = of.connections == of.takeovers && of.requests == 2 * of.takeovers;
-    Aim::new(what, found, met)
 }
 
 fn no_slower_than_curl(figures: &Figures) -> Aim {

@@ -1,6 +1,6 @@
 //! `make bench`: the plugin beside what a user would have instead, in one run.
 //!
-//! `action` times legion actions and counts their traffic, through `driver`, over `network` and its
+//! `action` times legion actions, through `driver`, over `network` and its
 //! `relay`; `footprint` weighs masters; `failover` kills Lords. `figures` are what they find,
 //! `aims` judge it, `report` and `plot` say it.
 
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use testbed::uwsgi::Launch;
 
-use action::{Series, Store, Target, TrafficOfAll};
+use action::{Series, Store, Target};
 use aims::Verdict;
 use driver::Driver;
 use network::Link;
@@ -50,7 +50,6 @@ pub struct Figures {
     /// How round-trip time was added, or why it could not be.
     how: std::result::Result<String, String>,
     series: Vec<Series>,
-    traffic: Option<TrafficOfAll>,
     masters: footprint::Masters,
     starts: footprint::Starts,
     size: u64,
@@ -136,7 +135,7 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
             Some(store),
         )?);
     }
-    let (mut how, mut traffic) = (Err("not tried".to_owned()), None);
+    let mut how = Err("not tried".to_owned());
     for (added, calls) in [(20, at_20), (100, at_100)] {
         let link = match Link::new(Duration::from_millis(added)) {
             Ok(link) => link,
@@ -150,9 +149,6 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
         };
         say(&format!("the same with a round-trip time of {added} ms"));
         series.push(action::over(&link, &driver, &launch, calls)?);
-        if traffic.is_none() {
-            traffic = Some(action::traffic(&link, &driver, &launch)?);
-        }
         how = Ok(link.how);
     }
     say("weighing masters, and starting them");
@@ -165,7 +161,6 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
         versions: target.versions(),
         how,
         series,
-        traffic,
         masters,
         starts,
         size: footprint::size(plugins)?,

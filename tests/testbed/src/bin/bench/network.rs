@@ -130,45 +130,6 @@ fn configure(address: Ipv4Addr) -> io::Result<()> {
     run("ip link set bench up")
 }
 
-/// What went through this thread's namespace so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    /// Bytes in IP packets, their headers included, both ways.
-    pub bytes: u64,
-    /// TCP segments, both ways.
-    pub segments: u64,
-}
-
-impl Counters {
-    pub fn read() -> Result<Counters> {
-        let ip = table("netstat", "IpExt:")?;
-        let tcp = table("snmp", "Tcp:")?;
-        Ok(Counters {
-            bytes: ip("InOctets")? + ip("OutOctets")?,
-            segments: tcp("InSegs")? + tcp("OutSegs")?,
-        })
-    }
-}
-
-/// A table of two lines, names and numbers.
-fn table(file: &str, prefix: &str) -> Result<impl Fn(&str) -> Result<u64>> {
-    let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}"))?;
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
-    let (names, numbers) = lines
-        .next()
-        .zip(lines.next())
-        .ok_or("a table is missing in /proc")?;
-    let pairs = names.split_whitespace().zip(numbers.split_whitespace());
-    let pairs: Vec<_> = pairs
-        .map(|(name, number)| (name.to_owned(), number.to_owned()))
-        .collect();
-    Ok(move |wanted: &str| {
-        let found = pairs.iter().find(|(name, _)| name == wanted);
-        let (_, number) = found.ok_or("a counter is missing in /proc")?;
-        Ok(number.parse()?)
-    })
-}
-
 fn run(command: &str) -> io::Result<()> {
     let mut words = command.split_whitespace();
     let program = words.next().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::action::{Series, Traffic};
+use crate::action::Series;
 use crate::aims::{Aim, Verdict};
 use crate::failover::{self, NEW, OLD, Setting};
 use crate::figures::{Tail, Times};
@@ -42,7 +42,6 @@ pub fn markdown(figures: &Figures, aims: &[Aim], command: &str) -> Result<String
     let mut text = String::new();
     head(&mut text, figures, aims, command)?;
     action(&mut text, figures)?;
-    traffic(&mut text, figures)?;
     footprint(&mut text, figures)?;
     failovers(&mut text, figures)?;
     text += LIGHTNESS;
@@ -157,41 +156,6 @@ pub fn label(series: &Series) -> String {
         }
         (added, _) => format!("{added} ms"),
     }
-}
-
-fn traffic(text: &mut String, figures: &Figures) -> fmt::Result {
-    let Some(traffic) = &figures.traffic else {
-        return Ok(());
-    };
-    writeln!(text, "\n## Requests, connections and bytes of a takeover\n")?;
-    writeln!(
-        text,
-        "| | requests | connections | TCP segments | bytes |\n|---|---:|---:|---:|---:|"
-    )?;
-    let mut line = |name: &str, of: &Traffic| {
-        let each = |number: u64| number as f64 / of.takeovers as f64;
-        writeln!(
-            text,
-            "| {name} | {:.0} | {:.0} | {:.1} | {:.0} |",
-            each(of.requests as u64),
-            each(of.connections as u64),
-            each(of.counters.segments),
-            each(of.counters.bytes)
-        )
-    };
-    line("ours", &traffic.ours)?;
-    line(
-        "ours, when the answer to the POST was a 503 and it had to ask",
-        &traffic.confirmed,
-    )?;
-    line("curl", &traffic.curl)?;
-    writeln!(
-        text,
-        "\nSegments and bytes go both ways, the headers of IP and TCP included, as the client's kernel counts\n\
-         them, with 20 ms of round-trip time. Requests and connections are counted by the Robot. Means of\n\
-         {} takeovers, {} where it had to ask.",
-        traffic.ours.takeovers, traffic.confirmed.takeovers
-    )
 }
 
 fn footprint(text: &mut String, figures: &Figures) -> Result<()> {
