@@ -8,35 +8,6 @@ use crate::failover::{self, NEW, OLD, Setting};
 use crate::figures::{Tail, Times};
 use crate::{Figures, Result};
 
-/// What no run measures, but somebody did, once: builds of the first version with one thing changed.
-const LIGHTNESS: &str = "
-## How small and light, and what is left
-
-The file, and what it would be with one thing changed (measured once, with rustc 1.95, for 0.1.0):
-
-| reached by | without it |
-|---|---:|
-| `opt-level = \"s\"` | + 27 % with 3 |
-| `lto = \"fat\"` | + 21 % with none, + 14 % with thin |
-| `codegen-units = 1` | + 4 % with 16 |
-| `strip = \"symbols\"` | 2.4 times the size |
-
-- Default features are off where they bring what is not used: of `ureq`, gzip; of `rustls`, aws-lc, in
-  whose place there is ring.
-- There is no async runtime: the client blocks, on a thread that ends with the takeover. There are no
-  crates for urls, international names, cookies or regular expressions (`cargo tree -e normal`).
-- The file is linked with the C library and libgcc_s alone, since TLS is within it.
-- A takeover's memory comes from an arena of 16 MiB of address space, a page of which becomes memory only as
-  it is used. Its stack goes with its thread.
-- Between takeovers the plugin has no thread and no timer: it runs in the master's own cycle.
-
-What is left, and why:
-
-- Mozilla's list of authorities (`webpki-roots`), 67 kB or 3.5 % of the file: for a system that has none.
-- `opt-level = \"z\"` would save 2 %.
-- `panic = \"abort\"` would save 8 %; but a panic shall be a failed takeover, not the end of uWSGI.
-";
-
 /// The whole file.
 pub fn markdown(figures: &Figures, aims: &[Aim], command: &str) -> Result<String> {
     let mut text = String::new();
@@ -44,7 +15,6 @@ pub fn markdown(figures: &Figures, aims: &[Aim], command: &str) -> Result<String
     action(&mut text, figures)?;
     footprint(&mut text, figures)?;
     failovers(&mut text, figures)?;
-    text += LIGHTNESS;
     Ok(text)
 }
 
