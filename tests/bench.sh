@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# `make bench`: prepares what it needs, measures, and writes BENCHMARKS.md and BENCHMARKS.svg.
+# `make bench`: prepares what it needs, measures, and writes BENCHMARKS.md.
 #
 # What is measured is the plugin as it ships (packaging/build.sh).
 #
 #   tests/bench.sh [--calls LOOPBACK,20MS,100MS] [--starts N] [--legions N]
 #
-# BENCH_OUTPUT names another directory for the two files. Nothing but loopback and network
+# BENCH_OUTPUT names another directory for it. Nothing but loopback and network
 # namespaces of its own is contacted; those have no names and end with the process, however it ends.
 set -euo pipefail
 # shellcheck source=packaging/common.sh

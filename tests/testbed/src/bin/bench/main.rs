@@ -2,7 +2,7 @@
 //!
 //! `action` times legion actions, through `driver`, over `network` and its
 //! `relay`; `footprint` weighs masters; `failover` kills Lords. `figures` are what they find,
-//! `aims` judge it, `report` and `plot` say it.
+//! `aims` judge it, `report` says it.
 
 mod action;
 mod aims;
@@ -12,14 +12,13 @@ mod figures;
 mod footprint;
 mod machine;
 mod network;
-mod plot;
 mod relay;
 mod report;
 
 use std::env;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -37,7 +36,7 @@ const USAGE: &str = "usage: bench UWSGI PLUGINS_DIR OUTPUT_DIR [option...]
 
   UWSGI             the uWSGI binary
   PLUGINS_DIR       the directory that holds hetzner_plugin.so
-  OUTPUT_DIR        where BENCHMARKS.md and BENCHMARKS.svg go
+  OUTPUT_DIR        where BENCHMARKS.md goes
   --calls A,B,C     calls on loopback, at 20 ms, at 100 ms (default: 300,200,200)
   --starts N        starts with the plugin and without (default: 200)
   --legions N       legions of each setting (default: 10)";
@@ -169,11 +168,9 @@ fn measure(uwsgi: &Path, plugins: &Path, counts: &Counts) -> Result<Figures> {
 }
 
 fn publish(figures: &Figures, output: &Path, command: &str) -> Result<()> {
-    let file = |name: &str| PathBuf::from(output).join(name);
     let aims = aims::of(figures)?;
     let report = report::markdown(figures, &aims, command)?;
-    fs::write(file("BENCHMARKS.md"), report)?;
-    fs::write(file("BENCHMARKS.svg"), plot::svg(figures)?)?;
+    fs::write(output.join("BENCHMARKS.md"), report)?;
     for aim in aims {
         let verdict = match aim.verdict {
             Verdict::Met => "met         ",
@@ -182,7 +179,7 @@ fn publish(figures: &Figures, output: &Path, command: &str) -> Result<()> {
         };
         println!("{verdict}  {}: {}", aim.what, aim.found);
     }
-    println!("\nBENCHMARKS.md and BENCHMARKS.svg are written.");
+    println!("\nBENCHMARKS.md is written.");
     Ok(())
 }
 

@@ -38,7 +38,6 @@ fn head(text: &mut String, figures: &Figures, aims: &[Aim], command: &str) -> fm
         machine.uwsgi,
         figures.versions.join(", ")
     )?;
-    writeln!(text, "![The figures as a picture](BENCHMARKS.svg)\n")?;
     writeln!(text, "| aim | found | met |\n|---|---|---|")?;
     for aim in aims {
         let met = match aim.verdict {
