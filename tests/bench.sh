@@ -72,8 +72,9 @@ ${processor:-$(uname -m)}, $(nproc) cores, Linux $(uname -r), $(. /etc/os-releas
 uWSGI $("$uwsgi" --version), curl $(curl --version | sed -n '1s/curl \([^ ]*\).*/\1/p'), uwsgi-hetzner $(version).
 
 EOF
-run=()
-[ "$(id -u)" = 0 ] || run=(unshare --user --map-root-user)
+# Even if this script is killed, the benchmark ends with it.
+run=(setpriv --pdeathsig KILL)
+[ "$(id -u)" = 0 ] || run=(unshare --user --map-root-user "${run[@]}")
 # shellcheck disable=SC2086 # three numbers
 TMPDIR=$scratch "${run[@]}" "target/$host/release/bench" "$uwsgi" "$scratch/plugins" \
     ${calls//,/ } "$starts" "$legions" >>"$scratch/report" &
