@@ -1,55 +1,40 @@
 #!/usr/bin/env bash
-# `make bench`: prepares what it needs, measures, and writes BENCHMARKS.md and BENCHMARKS.svg.
-#
-# What is measured is the plugin as it ships (packaging/build.sh).
+# `make bench`: measures the plugin as it ships (packaging/build.sh), and writes BENCHMARKS.md.
 #
 #   tests/bench.sh [--calls LOOPBACK,20MS,100MS] [--starts N] [--legions N]
 #
-# BENCH_OUTPUT names another directory for the two files. Nothing but loopback and network
-# namespaces of its own is contacted; those have no names and end with the process, however it ends.
+# BENCH_OUTPUT names another directory for that file. This needs root, or user namespaces and
+# /dev/net/tun. The benchmark runs in network namespaces of its own, which end with it, and contacts
+# nothing outside them.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../packaging/common.sh"
 
-# Where `ip` and `tc` are; Debian has it in root's PATH alone.
-PATH=$PATH:/usr/sbin:/sbin
+calls=300,200,200 starts=200 legions=10 options=$*
+while [ $# -gt 1 ]; do
+    case $1 in
+        --calls) calls=$2 ;;
+        --starts) starts=$2 ;;
+        --legions) legions=$2 ;;
+        *) break ;;
+    esac
+    shift 2
+done
+n='[1-9][0-9]*'
+[[ $# = 0 && "$calls/$starts/$legions" =~ ^$n,$n,$n/$n/$n$ ]] ||
+    die "usage: tests/bench.sh [--calls LOOPBACK,20MS,100MS] [--starts N] [--legions N]"
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
-}
-
-# Debian's curl, which is what is compared with, and iproute2, for the links.
-install_tools() {
-    local missing=()
-    have curl || missing+=(curl)
-    if ! have ip || ! have tc; then missing+=(iproute2); fi
-    [ ${#missing[@]} -gt 0 ] || return 0
-    have apt-get || die "missing, install what your system calls these Debian packages: ${missing[*]}"
-    [ "$(id -u)" = 0 ] || have sudo || die "packages are missing; as root, run: apt-get install ${missing[*]}"
-    say "installing with apt-get: ${missing[*]}"
-    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
-    as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
-        { as_root "${apt[@]}" update && as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >/dev/null ||
-        die "apt-get could not install: ${missing[*]}"
-}
-
+PATH=$PATH:/usr/sbin:/sbin # where Debian has `ip`
+needs curl curl
+needs ip iproute2
+[ -r /etc/ssl/certs/ca-certificates.crt ] || die "no certificates were found: apt-get install ca-certificates"
 tests/setup.sh
-install_tools
 find_cargo
 packaging/build.sh
 host=$(host)
-bench=target/$host/release/bench
-[ -x "$bench" ] || say "building the benchmark (a minute, once)"
+say "building the benchmark (a minute, the first time)"
 cargo build --quiet --release --locked -p testbed --bin bench --target "$host" --target-dir target
 
-# Whoever is not root may be it within namespaces of their own.
-within=()
-if [ "$(id -u)" != 0 ] && unshare --user --map-root-user true 2>/dev/null; then
-    # Without --fork, so that it becomes what it runs, and what ends it ends that.
-    within=(unshare --user --map-root-user)
-fi
-
-# All that is written on the way lies here, and goes whatever way this ends.
 scratch=$(mktemp -d)
 pid=
 # shellcheck disable=SC2317 # the trap calls it
@@ -63,17 +48,38 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# What is measured must not depend on whose shell this is, nor leave this machine.
+# The caller's settings must not affect the figures; curl reads .curlrc from the first directory that has one.
 unset SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE
 unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
-# curl would look for a .curlrc in HOME, too, were there none here.
 : >"$scratch/.curlrc"
 export CURL_HOME=$scratch
 
+mkdir "$scratch/plugins"
+cp "$plugin" "$scratch/plugins"
+cc -O2 -shared -fPIC -Iinclude -o "$scratch/plugins/bench_plugin.so" tests/testbed/src/bin/bench/driver.c
+
+uwsgi=target/uwsgi/2.0.31/uwsgi
+processor=$(sed -n '/^model name/{s/.*: //p;q}' /proc/cpuinfo)
 mkdir -p "${BENCH_OUTPUT:=$PWD}"
-TMPDIR=$scratch "${within[@]}" "$bench" target/uwsgi/2.0.31/uwsgi "$(dirname "$plugin")" "$BENCH_OUTPUT" "$@" &
+cat >"$scratch/report" <<EOF
+# Benchmarks
+
+Written by \`make bench${options:+ BENCH=\"$options\"}\` on $(date -u +%F), of commit \`$(git describe --always --dirty 2>/dev/null || echo unknown)\`.
+All figures are from one run. "curl" is the alternative without the plugin, in the same uWSGI:
+\`legion-lord = failover cmd:curl -sSf -u ... -d active_server_ip=... URL\`.
+
+${processor:-$(uname -m)}, $(nproc) cores, Linux $(uname -r), $(. /etc/os-release; echo "$PRETTY_NAME"); \
+uWSGI $("$uwsgi" --version), curl $(curl --version | sed -n '1s/curl \([^ ]*\).*/\1/p'), uwsgi-hetzner $(version).
+
+EOF
+# Even if this script is killed, the benchmark ends with it.
+run=(setpriv --pdeathsig KILL)
+[ "$(id -u)" = 0 ] || run=(unshare --user --map-root-user "${run[@]}")
+# shellcheck disable=SC2086 # three numbers
+TMPDIR=$scratch "${run[@]}" "target/$host/release/bench" "$uwsgi" "$scratch/plugins" \
+    ${calls//,/ } "$starts" "$legions" >>"$scratch/report" &
 pid=$!
-status=0
-wait "$pid" || status=$?
+wait "$pid"
 pid=
-exit "$status"
+mv "$scratch/report" "$BENCH_OUTPUT/BENCHMARKS.md"
+sed -n '/^| aim/,/^$/p' "$BENCH_OUTPUT/BENCHMARKS.md"

@@ -1,309 +1,111 @@
-//! How long the action takes, and what it sends: ours, and `cmd:curl` beside it.
+//! How long the plugin's action takes, beside `cmd:curl`: both called in turn, in one uWSGI.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
-use testbed::robot::{Fault, Method, Robot, Settings, When};
-use testbed::uwsgi::Launch;
+use testbed::uwsgi::{Launch, Legion, Node, NodeConfig, PATIENCE};
 
 use crate::Result;
-use crate::driver::{Driver, Plan, Step, Timed};
-use crate::network::{Counters, Link, SERVER};
+use crate::network;
+use crate::samples::Samples;
+use crate::target::{SERVERS, Target};
 
-const FAILOVER_IP: &str = "4.4.4.4";
-/// The IP goes from the one server to the other and back, so that each call is a real switch.
-const ONE: &str = "1.1.1.1";
-const TWO: &str = "2.2.2.2";
-/// Where Debian keeps the certificates that it trusts.
-const SYSTEM_STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// How many calls of each are counted.
-const COUNTED: usize = 10;
+/// How many bare TCP connections are made before the calls, and how many after them.
+const CONNECTIONS: usize = 25;
+/// Longer than a round of calls takes.
+const ROUND: Duration = Duration::from_secs(4);
 
-/// One series of calls.
+/// One series of calls. All times are in milliseconds.
 pub struct Series {
-    /// The round-trip time added.
-    pub added: Duration,
-    /// How many certificates the store holds beside the Robot's, if it is the system's.
-    pub store: Option<usize>,
-    pub ours: Timed,
-    pub curl: Timed,
-    /// A bare TCP connection: one round trip.
-    pub connect: Timed,
+    /// The round-trip time added; 0 is loopback.
+    pub added: u8,
+    /// The time to open a TCP connection: one round trip.
+    pub connect: Samples,
+    pub plugin: Samples,
+    pub curl: Samples,
 }
 
 impl Series {
-    /// The least that TCP, TLS 1.3 and one request can take: three round trips, in milliseconds.
-    pub fn least(&self) -> f64 {
-        3.0 * self.connect.times.median()
+    /// The least that TCP, TLS 1.3 and one request can take: three round trips.
+    pub fn minimum(&self) -> f64 {
+        3.0 * self.connect.median()
     }
 }
 
-/// What so many takeovers sent and received.
-pub struct Traffic {
-    pub takeovers: usize,
-    pub requests: usize,
-    pub connections: usize,
-    pub counters: Counters,
-}
-
-pub struct TrafficOfAll {
-    pub ours: Traffic,
-    pub confirmed: Traffic,
-    pub curl: Traffic,
-}
-
-/// A Robot that answers at once.
-pub struct Target {
-    pub robot: Robot,
-    host: String,
-    probe: SocketAddr,
-}
-
-impl Target {
-    /// Starts it at an address of this thread's network namespace. Its url is by address: there is no name
-    /// to look up.
-    pub fn start(address: Ipv4Addr) -> Result<Target> {
-        let failover_ip = FAILOVER_IP.parse()?;
-        let robot = Robot::start(Settings {
-            address: (address, 0).into(),
-            failovers: vec![(failover_ip, None)],
-            posts_per_hour: None,
-            gets_per_hour: None,
-            ..Settings::default()
-        })?;
-        let listener = TcpListener::bind((address, 0))?;
-        let probe = listener.local_addr()?;
-        // Ends with the process.
-        thread::spawn(move || listener.incoming().for_each(drop));
-        Ok(Target {
-            robot,
-            host: address.to_string(),
-            probe,
-        })
-    }
-
-    /// One on loopback whose name is to be looked up.
-    pub fn with_name() -> Result<Target> {
-        Ok(Target {
-            host: "localhost".into(),
-            ..Target::start(Ipv4Addr::LOCALHOST)?
-        })
-    }
-
-    fn url(&self) -> String {
-        let (host, port) = (&self.host, self.robot.port());
-        format!("https://{host}:{port}/failover/{FAILOVER_IP}")
-    }
-
-    /// Our action, to be called; with the system's store where it is not told to trust a file.
-    pub fn ours(&self, active_ip: &str, trust: bool) -> String {
-        let trust = match trust {
-            true => format!(",ca_file={}", self.robot.ca_file().display()),
-            false => String::new(),
-        };
-        let url = self.url();
-        format!("username=FOO,password=BAR,ip={FAILOVER_IP},active_ip={active_ip},url={url}{trust}")
-    }
-
-    /// How many requests were answered with 200 so far.
-    fn answered(&self) -> usize {
-        let requests = self.robot.requests();
-        requests
-            .iter()
-            .filter(|request| request.status == Some(200))
-            .count()
-    }
-
-    /// The same with curl.
-    pub fn curl(&self, active_ip: &str, trust: bool) -> String {
-        let trust = match trust {
-            true => format!("--cacert {} ", self.robot.ca_file().display()),
-            false => String::new(),
-        };
-        let url = self.url();
-        format!("curl -sSf -u FOO:BAR {trust}-d active_server_ip={active_ip} {url}")
-    }
-
-    /// Who asked, by their own words: ours and curl.
-    pub fn versions(&self) -> Vec<String> {
-        let mut agents: Vec<String> = Vec::new();
-        for request in self.robot.requests() {
-            let agent = request
-                .header("User-Agent")
-                .unwrap_or_default()
-                .replace('/', " ");
-            if !agents.contains(&agent) {
-                agents.push(agent);
-            }
-        }
-        agents.sort();
-        agents
-    }
-
-    /// As many calls of each, or one more.
-    fn plan(&self, calls: usize, round_trip: Duration, trust: bool) -> Plan {
-        let ours = |to| Step::Call("hetzner-failoverip", self.ours(to, trust));
-        let curl = |to| Step::Call("cmd", self.curl(to, trust));
-        let connect = || Step::Connect(self.probe);
-        Plan {
-            rounds: calls.div_ceil(2),
-            round_trip,
-            // In both orders, since what goes before may matter to what comes after.
-            steps: vec![
-                ("ours", ours(ONE)),
-                ("curl", curl(TWO)),
-                ("connect", connect()),
-                ("curl", curl(ONE)),
-                ("ours", ours(TWO)),
-                ("connect", connect()),
-            ],
-        }
-    }
-}
-
-/// The system's store with the Robot's CA in it, and how many certificates were there before.
-pub struct Store {
-    pub path: PathBuf,
-    pub certificates: usize,
-    _directory: tempfile::TempDir,
-}
-
-impl Store {
-    /// `None` where the system has none.
-    pub fn with(robot: &Robot) -> Result<Option<Store>> {
-        let Ok(system) = fs::read_to_string(SYSTEM_STORE) else {
-            return Ok(None);
-        };
-        let directory = tempfile::Builder::new().prefix("bench-").tempdir()?;
-        let path = directory.path().join("store.pem");
-        fs::write(&path, fs::read_to_string(robot.ca_file())? + &system)?;
-        let certificates = system.matches("BEGIN CERTIFICATE").count();
-        Ok(Some(Store {
-            path,
-            certificates,
-            _directory: directory,
-        }))
-    }
-}
-
-/// Calls both in turn on this machine's loopback.
-pub fn on_loopback(
-    driver: &Driver,
-    launch: &Launch,
-    target: &Target,
-    calls: usize,
-    store: Option<&Store>,
-) -> Result<Series> {
-    let variable = store.map(|store| ("SSL_CERT_FILE", store.path.as_path()));
-    let series = series(driver, launch, target, calls, Duration::ZERO, variable)?;
-    Ok(Series {
-        store: store.map(|store| store.certificates),
-        ..series
-    })
-}
-
-/// Calls both in turn over a link.
-pub fn over(link: &Link, driver: &Driver, launch: &Launch, calls: usize) -> Result<Series> {
-    let target = link.server.run(|| Target::start(SERVER))?;
-    let series = || series(driver, launch, &target, calls, link.round_trip, None);
-    link.client.run(series)
-}
-
-/// Trusts the Robot's CA alone, or the store that the variable names.
-fn series(
-    driver: &Driver,
-    launch: &Launch,
-    target: &Target,
-    calls: usize,
-    added: Duration,
-    variable: Option<(&str, &Path)>,
-) -> Result<Series> {
-    let before = target.answered();
-    let plan = target.plan(calls, added, variable.is_none());
-    let variables: Vec<_> = variable.into_iter().collect();
-    let timed = driver.run(launch, &plan, &variables)?;
-    let [ours, curl, connect] = timed.try_into().map_err(|_| "a step is missing")?;
-    if ours.errors > 0 || connect.errors > 0 {
-        return Err("a takeover or a connection failed".into());
-    }
-    // So an error of `cmd` is none of curl's.
-    if target.answered() - before != 4 * (plan.rounds + 1) {
-        return Err("not every call switched the route".into());
-    }
+/// Makes so many calls of each action, or one more, with this round-trip time added.
+pub fn measure(launch: &Launch, added: u8, calls: usize) -> Result<Series> {
+    let start = |host: &str| Target::start(host, Duration::ZERO);
+    let target = match added {
+        0 => start("127.0.0.1")?,
+        _ => network::at_far_end(added, |address| start(&address.to_string()))?,
+    };
+    let mut connect = connect(&target)?;
+    let [plugin, curl] = call(launch, &target, calls.div_ceil(2))?;
+    connect.extend(self::connect(&target)?);
     Ok(Series {
         added,
-        store: None,
-        ours,
+        connect: Samples::new(connect)?,
+        plugin,
         curl,
-        connect,
     })
 }
 
-/// Counts what takeovers send and receive over a link.
-pub fn traffic(link: &Link, driver: &Driver, launch: &Launch) -> Result<TrafficOfAll> {
-    let target = link.server.run(|| Target::start(SERVER))?;
-    let ours = |to| Step::Call("hetzner-failoverip", target.ours(to, true));
-    let curl = |to| Step::Call("cmd", target.curl(to, true));
-    let count = |rounds: usize, steps: Vec<_>| {
-        let takeovers = steps.len() * (rounds + 1);
-        let plan = Plan {
-            rounds,
-            round_trip: link.round_trip,
-            steps,
+fn connect(target: &Target) -> Result<Vec<f64>> {
+    let connect = |_| {
+        let began = Instant::now();
+        TcpStream::connect((target.host.as_str(), target.robot.port()))?;
+        Ok(began.elapsed().as_secs_f64() * 1e3)
+    };
+    (0..CONNECTIONS).map(connect).collect()
+}
+
+/// Calls each action twice in each round.
+fn call(launch: &Launch, target: &Target, rounds: usize) -> Result<[Samples; 2]> {
+    let [one, two, _] = SERVERS;
+    // In both orders, because a call may affect the next one. Each call switches the route.
+    let plan = format!(
+        "{rounds}\nplugin {}\ncurl {}\ncurl {}\nplugin {}\n",
+        target.plugin_with_ca(one),
+        target.curl_with_ca(two),
+        target.curl_with_ca(one),
+        target.plugin_with_ca(two),
+    );
+    let result = run(launch, &plan, PATIENCE + ROUND * rounds as u32)?;
+    let requests = target.robot.requests();
+    let answered = requests
+        .iter()
+        .filter(|request| request.status == Some(200));
+    if answered.count() != 4 * (rounds + 1) {
+        return Err("not every call was answered with 200".into());
+    }
+    let (mut plugin, mut curl) = (Vec::new(), Vec::new());
+    for line in result.lines() {
+        // uWSGI may lose the exit status of curl, which is judged by the answers alone.
+        let (times, nanoseconds) = match line.split(' ').collect::<Vec<_>>()[..] {
+            ["plugin", nanoseconds, "0"] => (&mut plugin, nanoseconds),
+            ["curl", nanoseconds, _] => (&mut curl, nanoseconds),
+            _ => return Err(format!("a call failed: {line}").into()),
         };
-        link.client.run(|| {
-            let robot = &target.robot;
-            let before = (robot.requests().len(), robot.connections(), settled()?);
-            let answered = target.answered();
-            let timed = driver.run(launch, &plan, &[])?;
-            if target.answered() - answered != takeovers {
-                return Err("not every takeover ended with a 200".into());
-            }
-            let after = settled()?;
-            let traffic = Traffic {
-                takeovers,
-                requests: robot.requests().len() - before.0,
-                connections: robot.connections() - before.1,
-                counters: Counters {
-                    bytes: after.bytes - before.2.bytes,
-                    segments: after.segments - before.2.segments,
-                },
-            };
-            Ok((traffic, timed.iter().map(|timed| timed.errors).sum()))
-        })
-    };
-    let succeeded = |(traffic, errors): (Traffic, usize)| match errors {
-        0 => Ok(traffic),
-        _ => Err("a takeover failed"),
-    };
-    let rounds = COUNTED / 2 - 1;
-    let plain = succeeded(count(rounds, vec![("one", ours(ONE)), ("two", ours(TWO))])?)?;
-    // Errors of `cmd` are none of curl's.
-    let (curl, _) = count(rounds, vec![("one", curl(ONE)), ("two", curl(TWO))])?;
-    // The switch happens, the answer is lost, and so the takeover asks.
-    let lost = Fault::ApplyThen(Box::new(Fault::page(503)));
-    target.robot.order(When::Always(Method::Post), lost);
-    let confirmed = succeeded(count(1, vec![("one", ours(ONE))])?)?;
-    Ok(TrafficOfAll {
-        ours: plain,
-        confirmed,
-        curl,
-    })
+        times.push(nanoseconds.parse::<f64>()? / 1e6);
+    }
+    Ok([Samples::new(plugin)?, Samples::new(curl)?])
 }
 
-/// The counters once the last packets of what was closed have gone through.
-fn settled() -> Result<Counters> {
-    let mut last = Counters::read()?;
-    loop {
-        // Some round trips: that nothing comes any more is no event to wait for.
-        thread::sleep(Duration::from_millis(300));
-        let now = Counters::read()?;
-        if now == last {
-            return Ok(now);
-        }
-        last = now;
+/// Runs a plan in a new node with `driver.c`, and returns the result.
+fn run(launch: &Launch, plan: &str, patience: Duration) -> Result<String> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("plan");
+    fs::write(&path, plan)?;
+    let ini = NodeConfig::new()
+        .line("need-plugin = bench")
+        .line(Legion::of(1).member(0))
+        .line(format!("legion-lord = failover bench:{}", path.display()))
+        .line("legion-freq = 1")
+        .ini();
+    let node = Node::start(launch, &ini)?;
+    match node.log().wait_for("bench: done", patience) {
+        Some(_) => Ok(fs::read_to_string(path.with_extension("out"))?),
+        None => Err(format!("the driver did not finish:\n{}", node.log().text()).into()),
     }
 }

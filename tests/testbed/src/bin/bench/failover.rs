@@ -1,151 +1,76 @@
-//! How long a failover takes: from the Lord's death to the route being the next node's.
+//! How long a failover takes: from the death of the Lord until the IP is routed to the next node.
 
-use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testbed::robot::{Robot, Settings};
-use testbed::uwsgi::{Launch, Legion, Node, NodeConfig};
+use testbed::uwsgi::{Launch, Legion, Node, NodeConfig, PATIENCE};
 
 use crate::Result;
-use crate::figures::Times;
+use crate::samples::Samples;
+use crate::target::{SERVERS, Target};
 
 /// How long a switch takes; the real Robot needs 40 to 60 s.
-pub const SWITCH: Duration = Duration::from_secs(3);
-/// How long a legion may take for one step towards its being settled.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a failover may take.
+pub const SWITCH_TIME: Duration = Duration::from_secs(3);
+/// More than a failover takes.
 const LIMIT: Duration = Duration::from_secs(120);
-pub const LORD: &str = "i am now the Lord of the Legion failover";
-pub const SERVERS: [&str; 3] = ["1.1.1.1", "2.2.2.2", "3.3.3.3"];
 
-/// How a legion is set.
-#[derive(Clone, Copy)]
-pub struct Setting {
-    pub freq: u32,
-    pub tolerance: u32,
-    pub quorum: usize,
-}
+/// `legion-tolerance` and `legion-freq`, in seconds: as the README recommends, and as an action
+/// needs that blocks its node during the switch.
+pub const SETTINGS: [(u32, u32); 2] = [(5, 1), (60, 3)];
 
-/// As the C plugin's example has it: uWSGI's own `legion-freq`, and no quorum.
-pub const OLD: Setting = Setting {
-    freq: 3,
-    tolerance: 60,
-    quorum: 0,
-};
-/// As the README recommends.
-pub const NEW: Setting = Setting {
-    freq: 1,
-    tolerance: 5,
-    quorum: 2,
-};
-
-/// The time of each failover.
-pub struct Failovers {
-    pub old: Times,
-    pub new: Times,
-}
-
-/// Lets so many legions of each setting fail over, all at once.
-pub fn measure(launch: &Launch, legions: usize) -> Result<Failovers> {
-    let (old, new) = thread::scope(|scope| {
-        let start = |setting| {
-            let threads = (0..legions).map(|place| {
-                let share = place as f64 / legions as f64;
-                scope.spawn(move || fail_over(launch, setting, share))
-            });
-            threads.collect::<Vec<_>>()
+/// Makes so many legions of each setting fail over, all at the same time. Returns the seconds that
+/// it took with each setting.
+pub fn measure(launch: &Launch, legions: usize) -> Result<[Samples; 2]> {
+    thread::scope(|scope| {
+        let [fast, slow] = SETTINGS.map(|setting| {
+            let start = |number| {
+                let phase = number as f64 / legions as f64;
+                scope.spawn(move || fail_over(launch, setting, phase))
+            };
+            (0..legions).map(start).collect::<Vec<_>>()
+        });
+        let samples = |threads: Vec<thread::ScopedJoinHandle<Result<f64>>>| {
+            let times = threads.into_iter().map(|thread| thread.join());
+            let times = times.map(|time| time.map_err(|_| "a thread panicked")?);
+            Samples::new(times.collect::<Result<_>>()?)
         };
-        let (old, new) = (start(OLD), start(NEW));
-        let times = |threads: Vec<thread::ScopedJoinHandle<Result<Duration>>>| {
-            let times = threads.into_iter();
-            let times = times.map(|thread| thread.join().map_err(|_| "it ended in a panic")?);
-            times.collect::<Result<Vec<_>>>()
-        };
-        (times(old), times(new))
-    });
-    let times = |times| Times::new(times).ok_or("no legions");
-    Ok(Failovers {
-        old: times(old?)?,
-        new: times(new?)?,
+        Ok([samples(fast)?, samples(slow)?])
     })
 }
 
-/// Kills the Lord of a legion of its own, `share` of an announcement's period after it settled,
-/// so that the legions are caught at all points of the period.
-fn fail_over(launch: &Launch, setting: Setting, share: f64) -> Result<Duration> {
-    let ip: IpAddr = [4, 4, 4, 4].into();
-    let robot = Robot::start(Settings {
-        failovers: vec![(ip, None)],
-        switch_time: SWITCH,
-        posts_per_hour: None,
-        gets_per_hour: None,
-        ..Settings::default()
-    })?;
-    let legion = Legion {
-        quorum: setting.quorum,
-        ..Legion::of(3)
+/// Kills the Lord of a legion. `phase` is the part of an announcement's period to wait first, so
+/// that the legions are hit at all points of it.
+fn fail_over(launch: &Launch, (tolerance, freq): (u32, u32), phase: f64) -> Result<f64> {
+    let target = Target::start("localhost", SWITCH_TIME)?;
+    let legion = Legion::of(3);
+    let start = |(node, server)| {
+        let action = target.plugin_with_ca(server);
+        let ini = NodeConfig::new()
+            .line(legion.member(node))
+            .line(format!("legion-lord = failover {action}"))
+            .line("legion-death-on-lord-error = 300")
+            .line(format!("legion-tolerance = {tolerance}"))
+            .line(format!("legion-freq = {freq}"))
+            .ini();
+        Node::start(launch, &ini)
     };
-    let start = |node| Node::start(launch, &ini(&robot, &legion, setting, node));
-    let mut nodes = vec![start(0)?];
-    if setting.quorum < 2 {
-        // It would be a race of Lords otherwise, and each would take the IP.
-        wait(&nodes[0], LORD)?;
-    }
-    nodes.extend([start(1)?, start(2)?]);
-    wait(&nodes[0], LORD)?;
-    for node in &nodes {
-        settle(node)?;
-    }
-    let route = |server: &str| Ok::<_, std::net::AddrParseError>(Some(server.parse()?));
-    if !robot.wait_for_route(ip, route(SERVERS[0])?, PATIENCE) {
-        return Err("the route is not the Lord's".into());
-    }
-    thread::sleep(Duration::from_secs(setting.freq.into()).mul_f64(share));
+    let nodes = SERVERS.into_iter().enumerate().map(start);
+    let mut nodes = nodes.collect::<std::io::Result<Vec<_>>>()?;
+    target.wait_for_route(SERVERS[0], PATIENCE)?;
+    nodes.iter().try_for_each(wait_for_election)?;
+    thread::sleep(Duration::from_secs(freq.into()).mul_f64(phase));
     let killed = Instant::now();
     nodes[0].kill();
-    match robot.wait_for_route(ip, route(SERVERS[1])?, LIMIT) {
-        true => Ok(killed.elapsed()),
-        false => Err(format!("nobody took over:\n{}", nodes[1].log().text()).into()),
-    }
+    target.wait_for_route(SERVERS[1], LIMIT)?;
+    Ok(killed.elapsed().as_secs_f64())
 }
 
-/// Waits for a line.
-pub fn wait(node: &Node, what: &str) -> Result<()> {
-    let came = node.log().wait_for(what, PATIENCE);
-    came.map(|_| ()).ok_or_else(|| unsettled(node))
-}
-
-/// Waits until the last election that a node of three saw is that of the first one, by all of them.
-pub fn settle(node: &Node) -> Result<()> {
-    let settled = node.log().wait_until(PATIENCE, |lines| {
+/// Waits until the last election in a node's log is that of the first node, by all three.
+fn wait_for_election(node: &Node) -> Result<()> {
+    let elected = node.log().wait_until(PATIENCE, |lines| {
         let mut lines = lines.iter().rev().map(|(_, line)| line);
         let last = lines.find(|line| line.contains("WE HAVE QUORUM"))?;
         (last.contains("(valor: 9999 ") && last.contains("votes: 3)")).then_some(())
     });
-    settled.ok_or_else(|| unsettled(node))
-}
-
-fn unsettled(node: &Node) -> crate::Error {
-    format!("the legion does not settle:\n{}", node.log().text()).into()
-}
-
-fn ini(robot: &Robot, legion: &Legion, setting: Setting, node: usize) -> String {
-    let ip = [4, 4, 4, 4].into();
-    let mut config = NodeConfig::new()
-        .line(legion.member(node))
-        .line(format!(
-            "legion-lord = failover hetzner-failoverip:username=FOO,password=BAR,ip={ip},\
-             active_ip={},url={},ca_file={}",
-            SERVERS[node],
-            robot.url(ip),
-            robot.ca_file().display(),
-            ip = "4.4.4.4",
-        ))
-        .line("legion-death-on-lord-error = 300")
-        .line(format!("legion-tolerance = {}", setting.tolerance));
-    if setting.freq != 3 {
-        config = config.line(format!("legion-freq = {}", setting.freq));
-    }
-    config.ini()
+    elected.ok_or_else(|| format!("no lasting election:\n{}", node.log().text()).into())
 }

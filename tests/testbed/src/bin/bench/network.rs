@@ -1,194 +1,104 @@
-//! Two network namespaces and a link between them that takes its time: `netem` where the kernel
-//! has it, else a relay of our own. Neither has a name, so that both end with this process,
-//! however that ends.
+//! Network namespaces, and a slow link between two of them: a relay that delays each packet.
+//!
+//! The namespaces have no names and the TUN devices are not persistent, so both end with this
+//! process.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::process::Command;
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::relay;
-use crate::{Error, Result};
+use crate::Result;
 
-/// Of the network that RFC 2544 sets apart for benchmarks.
-const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+/// From linux/if_tun.h.
+const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
 
-/// A network namespace.
-pub struct Namespace(OwnedFd);
-
-impl Namespace {
-    fn new() -> io::Result<Namespace> {
-        thread::scope(|scope| {
-            let made = scope.spawn(|| {
-                // SAFETY: it only changes this thread, which ends.
-                check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
-                    .map_err(|error| io::Error::other(format!("no network namespace: {error}")))?;
-                run("ip link set lo up")?;
-                File::open("/proc/thread-self/ns/net").map(|file| Namespace(file.into()))
-            });
-            made.join()
-                .unwrap_or_else(|_| Err(io::Error::other("a panic")))
-        })
-    }
-
-    /// Does some work on a thread in the namespace; what it starts is there too.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        thread::scope(|scope| {
-            let result = scope.spawn(|| {
-                // SAFETY: it only changes this thread, which ends.
-                check(unsafe { libc::setns(self.0.as_raw_fd(), libc::CLONE_NEWNET) })?;
-                work()
-            });
-            result
-                .join()
-                .unwrap_or_else(|_| Err("it ended in a panic".into()))
-        })
-    }
-
-    /// A path to it, for `ip`.
-    fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
-    }
-}
-
-/// A client's namespace, a server's, and the way between them.
-pub struct Link {
-    pub client: Namespace,
-    pub server: Namespace,
-    /// The time that it adds.
-    pub round_trip: Duration,
-    /// How the time is added.
-    pub how: String,
-}
-
-impl Link {
-    /// A link with this round-trip time added.
-    pub fn new(round_trip: Duration) -> Result<Link> {
-        Link::with_netem(round_trip).or_else(|why| Link::with_relay(round_trip, &why))
-    }
-
-    fn with_netem(round_trip: Duration) -> Result<Link> {
-        let (client, server) = (Namespace::new()?, Namespace::new()?);
-        let there = server.path();
-        client.run(|| {
-            Ok(run(&format!(
-                "ip link add bench type veth peer name bench netns {there}"
-            ))?)
-        })?;
-        let delay = format!(
-            "tc qdisc add dev bench root netem delay {}us",
-            (round_trip / 2).as_micros()
+/// Moves this thread, and all that it will start, to a new network namespace with only loopback.
+pub fn isolate() -> Result<()> {
+    // SAFETY: unshare takes no pointers.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        let error = io::Error::last_os_error();
+        return Err(
+            format!("cannot create a network namespace (run this as root): {error}").into(),
         );
-        for (namespace, address) in [(&client, CLIENT), (&server, SERVER)] {
-            namespace.run(|| {
-                run(&delay)?;
-                Ok(configure(address)?)
-            })?;
+    }
+    ip("link set lo up")
+}
+
+/// Starts a server in a new namespace at the far end of a link, and passes it its address. The
+/// round-trip time is in milliseconds; each link needs a different one.
+pub fn at_far_end<T: Send>(
+    round_trip: u8,
+    start: impl FnOnce(Ipv4Addr) -> Result<T> + Send,
+) -> Result<T> {
+    // RFC 2544 reserves 198.18.0.0/15 for benchmarks.
+    let address = |host| Ipv4Addr::new(198, 18, round_trip, host);
+    let delay = Duration::from_millis(round_trip.into()) / 2;
+    let name = format!("bench{round_trip}");
+    let near = device(&name, address(1))?;
+    let far_end = || {
+        isolate()?;
+        let far = device(&name, address(2))?;
+        relay(near.try_clone()?, far.try_clone()?, delay);
+        relay(far, near, delay);
+        start(address(2))
+    };
+    let result = thread::scope(|scope| scope.spawn(far_end).join());
+    result.unwrap_or_else(|_| Err("a thread panicked".into()))
+}
+
+/// Creates a TUN device with an address in this thread's namespace.
+fn device(name: &str, address: Ipv4Addr) -> Result<File> {
+    let device = File::options().read(true).write(true).open("/dev/net/tun");
+    let device = device.map_err(|error| format!("/dev/net/tun: {error}"))?;
+    // SAFETY: an ifreq is plain data, for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes an ifreq, and this is one.
+    if unsafe { libc::ioctl(device.as_raw_fd(), TUNSETIFF, &raw mut request) } != 0 {
+        let error = io::Error::last_os_error();
+        return Err(format!("cannot create a TUN device: {error}").into());
+    }
+    ip(&format!("address add {address}/30 dev {name}"))?;
+    ip(&format!("link set {name} up"))?;
+    Ok(device)
+}
+
+/// Carries packets in one direction until the process ends.
+fn relay(mut from: File, mut to: File, delay: Duration) {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut packet = vec![0; 65536];
+        while let Ok(length) = from.read(&mut packet) {
+            // The receiver lives as long as the process.
+            let _ = sender.send((Instant::now() + delay, packet[..length].to_vec()));
         }
-        let how = "network namespaces, a veth pair, and `tc netem` at both of its ends";
-        Ok(Link {
-            client,
-            server,
-            round_trip,
-            how: how.into(),
-        })
+    });
+    thread::spawn(move || {
+        // By default, the kernel may wake a thread 50 us late.
+        // SAFETY: it only sets a number of this thread.
+        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_u64) };
+        for (due, packet) in receiver {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            // A packet that the device refuses is lost, as in any network.
+            let _ = to.write(&packet);
+        }
+    });
+}
+
+fn ip(arguments: &str) -> Result<()> {
+    let output = Command::new("ip").args(arguments.split(' ')).output();
+    let output = output.map_err(|error| format!("cannot run ip: {error}"))?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("`ip {arguments}` failed: {}", error.trim()).into());
     }
-
-    /// `why` there is no `netem`.
-    fn with_relay(round_trip: Duration, why: &Error) -> Result<Link> {
-        let (client, server) = (Namespace::new()?, Namespace::new()?);
-        let device = |namespace: &Namespace, address| {
-            namespace.run(|| {
-                let device = relay::device("bench").map_err(|error| {
-                    format!("no netem: {why}; and no TUN device for a relay: {error}")
-                })?;
-                configure(address)?;
-                Ok(device)
-            })
-        };
-        let (near, far) = (device(&client, CLIENT)?, device(&server, SERVER)?);
-        relay::start(near, far, round_trip / 2)?;
-        let how = format!(
-            "network namespaces, each with a TUN device, and a relay between them that holds each \
-             packet back for half the time (no `netem`: {why})"
-        );
-        Ok(Link {
-            client,
-            server,
-            round_trip,
-            how,
-        })
-    }
-}
-
-fn configure(address: Ipv4Addr) -> io::Result<()> {
-    run(&format!("ip address add {address}/30 dev bench"))?;
-    run("ip link set bench up")
-}
-
-/// What went through this thread's namespace so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    /// Bytes in IP packets, their headers included, both ways.
-    pub bytes: u64,
-    /// TCP segments, both ways.
-    pub segments: u64,
-}
-
-impl Counters {
-    pub fn read() -> Result<Counters> {
-        let ip = table("netstat", "IpExt:")?;
-        let tcp = table("snmp", "Tcp:")?;
-        Ok(Counters {
-            bytes: ip("InOctets")? + ip("OutOctets")?,
-            segments: tcp("InSegs")? + tcp("OutSegs")?,
-        })
-    }
-}
-
-/// A table of two lines, names and numbers.
-fn table(file: &str, prefix: &str) -> Result<impl Fn(&str) -> Result<u64>> {
-    let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}"))?;
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(prefix));
-    let (names, numbers) = lines
-        .next()
-        .zip(lines.next())
-        .ok_or("a table is missing in /proc")?;
-    let pairs = names.split_whitespace().zip(numbers.split_whitespace());
-    let pairs: Vec<_> = pairs
-        .map(|(name, number)| (name.to_owned(), number.to_owned()))
-        .collect();
-    Ok(move |wanted: &str| {
-        let found = pairs.iter().find(|(name, _)| name == wanted);
-        let (_, number) = found.ok_or("a counter is missing in /proc")?;
-        Ok(number.parse()?)
-    })
-}
-
-fn run(command: &str) -> io::Result<()> {
-    let mut words = command.split_whitespace();
-    let program = words.next().unwrap_or_default();
-    let failed = |why: &str| io::Error::other(format!("`{command}`: {why}"));
-    let output = Command::new(program).args(words).output();
-    let output = output.map_err(|error| failed(&error.to_string()))?;
-    match output.status.success() {
-        true => Ok(()),
-        // In one line, as it stands in a sentence.
-        false => Err(failed(
-            &String::from_utf8_lossy(&output.stderr)
-                .trim()
-                .replace('\n', " "),
-        )),
-    }
-}
-
-fn check(result: i32) -> io::Result<()> {
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    Ok(())
 }

@@ -1,326 +1,128 @@
-//! `BENCHMARKS.md`.
+//! The report: the aims, whether they are met, and the figures.
 
-use std::fmt::{self, Write as _};
+use crate::Figures;
+use crate::action::Series;
+use crate::failover::{SETTINGS, SWITCH_TIME};
+use crate::footprint::Pair;
+use crate::samples::Samples;
 
-use crate::action::{Series, Traffic};
-use crate::aims::{Aim, Verdict};
-use crate::failover::{self, NEW, OLD, Setting};
-use crate::figures::{Tail, Times};
-use crate::idle::{self, Idle, Usage, median};
-use crate::{Figures, Result};
+/// All that follows the introduction.
+pub fn markdown(figures: &Figures) -> String {
+    format!(
+        "\
+{aims}
+## Time of the action
 
-/// What no run measures, but somebody did, once: builds of the first version with one thing changed.
-const LIGHTNESS: &str = "
-## How small and light, and what is left
+| round trip added | round trip | minimum | action | calls | mean | median | 99th percentile |
+|---|---:|---:|---|---:|---:|---:|---:|
+{actions}
+In milliseconds. The minimum is three round trips: for TCP, TLS 1.3 and one request. The round trip
+is the median of bare TCP connections made before and after the calls. Of fewer than 100 values, the
+99th percentile is the maximum, here and below.
 
-The file, and what it would be with one thing changed (measured once, with rustc 1.95, for 0.1.0):
+uWSGI calls both actions in turn on its legion thread, in both orders, after a first round that is
+left out. Each call moves the failover IP to another server. The mock Robot switches at once
+(Hetzner's takes 40 to 60 s), and its URL contains its address, so no name is looked up. Both actions
+trust a single CA from a file. The round trip is added by a relay between two network namespaces
+that delays each packet.
 
-| reached by | without it |
-|---|---:|
-| `opt-level = \"s\"` | + 27 % with 3 |
-| `lto = \"fat\"` | + 21 % with none, + 14 % with thin |
-| `codegen-units = 1` | + 4 % with 16 |
-| `strip = \"symbols\"` | 2.4 times the size |
+## Memory and start-up
 
-- Default features are off where they bring what is not used: of `ureq`, gzip; of `rustls`, aws-lc, in
-  whose place there is ring.
-- There is no async runtime: the client blocks, on a thread that ends with the takeover. There are no
-  crates for urls, international names, cookies or regular expressions (`cargo tree -e normal`).
-- The file is linked with the C library and libgcc_s alone, since TLS is within it.
-- A takeover's memory comes from an arena of 16 MiB of address space, a page of which becomes memory only as
-  it is used. Its stack goes with its thread.
-- Between takeovers the plugin has no thread and no timer: it runs in the master's own cycle.
+| | masters | mean | median | 99th percentile |
+|---|---:|---:|---:|---:|
+{memory}{start}
+Memory is the resident memory of the master once it is Lord. With the plugin, that is after a
+takeover that looked a name up and read the system's certificates. The start is the time from exec to
+`spawned uWSGI master process` in the log. Masters with and without the plugin are started in turn.
+The plugin's file has {size} bytes.
 
-What is left, and why:
+## Time to fail over
 
-- Mozilla's list of authorities (`webpki-roots`), 67 kB or 3.5 % of the file: for a system that has none.
-- `opt-level = \"z\"` would save 2 %.
-- `panic = \"abort\"` would save 8 %; but a panic shall be a failed takeover, not the end of uWSGI.
-";
-
-/// The whole file.
-pub fn markdown(figures: &Figures, aims: &[Aim], command: &str) -> Result<String> {
-    let mut text = String::new();
-    head(&mut text, figures, aims, command)?;
-    action(&mut text, figures)?;
-    traffic(&mut text, figures)?;
-    footprint(&mut text, figures)?;
-    idle(&mut text, &figures.idle)?;
-    failovers(&mut text, figures)?;
-    text += LIGHTNESS;
-    Ok(text)
-}
-
-fn head(text: &mut String, figures: &Figures, aims: &[Aim], command: &str) -> fmt::Result {
-    let machine = &figures.machine;
-    writeln!(text, "# Benchmarks\n")?;
-    writeln!(
-        text,
-        "Written by `{command}` on {}, of commit `{}`:\n\
-         everything in one run, each thing beside what it is compared with, in turn. \"curl\" is what a user would have instead, in the same uWSGI:\n\
-         `legion-lord = failover cmd:curl -sSf -u ... -d active_server_ip=... URL`.\n",
-        machine.date, machine.commit
-    )?;
-    writeln!(
-        text,
-        "{}, {} cores, Linux {}, {}; uWSGI {}, {}.\n",
-        machine.processor,
-        machine.cores,
-        machine.kernel,
-        machine.distribution,
-        machine.uwsgi,
-        figures.versions.join(", ")
-    )?;
-    writeln!(text, "![The figures as a picture](BENCHMARKS.svg)\n")?;
-    writeln!(text, "| aim | found | met |\n|---|---|---|")?;
-    for aim in aims {
-        let met = match aim.verdict {
-            Verdict::Met => "yes",
-            Verdict::Missed => "**no**",
-            Verdict::NotMeasured => "**not measured**",
-        };
-        writeln!(text, "| {} | {} | {met} |", aim.what, aim.found)?;
-    }
-    Ok(())
-}
-
-fn action(text: &mut String, figures: &Figures) -> fmt::Result {
-    writeln!(text, "\n## The action's own time\n")?;
-    writeln!(
-        text,
-        "In milliseconds. The least that TCP, TLS 1.3 and one request can take is three round trips;\n\
-         the round trip is the median of bare TCP connections made between the calls.\n"
-    )?;
-    writeln!(
-        text,
-        "| round trip added | round trip | least | | calls | mean | median | 99th percentile | median / least |"
-    )?;
-    writeln!(text, "|---|---:|---:|---|---:|---:|---:|---:|---:|")?;
-    for series in &figures.series {
-        let round_trip = series.connect.times.median();
-        for (name, times) in [("ours", &series.ours.times), ("curl", &series.curl.times)] {
-            writeln!(
-                text,
-                "| {} | {round_trip:.2} | {:.2} | {name} | {} | {:.2} | {:.2} | {} | {:.2} |",
-                label(series),
-                series.least(),
-                times.all().len(),
-                times.mean(),
-                times.median(),
-                tail(times, 2),
-                times.median() / series.least()
-            )?;
-        }
-    }
-    writeln!(
-        text,
-        "\nA plugin for this purpose alone calls both actions in turn on uWSGI's legion thread, ours first in one\n\
-         round and curl in the next, and reads the clock around each call; the first round of either kind is\n\
-         left out. The Robot webservice of the tests answers at once (Hetzner's takes 40 to 60 s). Each call\n\
-         switches the route, to and fro between two servers, and is answered with 200 to its one request.\n\
-         The url names the Robot by its address, so neither looks a name up. Both trust one CA from a file, but\n\
-         in the row of the system's store, where both read all of its certificates."
-    )?;
-    match &figures.how {
-        Ok(how) => writeln!(text, "The round-trip time is added by {how}.")?,
-        Err(why) => writeln!(text, "No round-trip time could be added: {why}.")?,
-    }
-    let lost: usize = figures.series.iter().map(|series| series.curl.errors).sum();
-    if lost > 0 {
-        let calls: usize = figures
-            .series
-            .iter()
-            .map(|series| series.curl.times.all().len() + 1)
-            .sum();
-        writeln!(
-            text,
-            "\n**{lost} of {calls} calls of `cmd:curl` were reported as failed although curl had routed the IP:**\n\
-             uWSGI's master collects every child that ends, and may be faster than the action that waits for it.\n\
-             Ours starts no process."
-        )?;
-    }
-    Ok(())
-}
-
-/// How slow they get, and what that is where it is no 99th percentile.
-fn tail(times: &Times, digits: usize) -> String {
-    match times.tail() {
-        Tail::Percentile99(time) => format!("{time:.digits$}"),
-        Tail::Most(time) => format!("{time:.digits$} (most)"),
-    }
-}
-
-/// The distance of a series, in words.
-pub fn label(series: &Series) -> String {
-    match (series.added.as_millis(), series.store) {
-        (0, None) => "loopback".into(),
-        (0, Some(certificates)) => {
-            format!("loopback, system's store ({certificates} certificates)")
-        }
-        (added, _) => format!("{added} ms"),
-    }
-}
-
-fn traffic(text: &mut String, figures: &Figures) -> fmt::Result {
-    let Some(traffic) = &figures.traffic else {
-        return Ok(());
-    };
-    writeln!(text, "\n## Requests, connections and bytes of a takeover\n")?;
-    writeln!(
-        text,
-        "| | requests | connections | TCP segments | bytes |\n|---|---:|---:|---:|---:|"
-    )?;
-    let mut line = |name: &str, of: &Traffic| {
-        let each = |number: u64| number as f64 / of.takeovers as f64;
-        writeln!(
-            text,
-            "| {name} | {:.0} | {:.0} | {:.1} | {:.0} |",
-            each(of.requests as u64),
-            each(of.connections as u64),
-            each(of.counters.segments),
-            each(of.counters.bytes)
-        )
-    };
-    line("ours", &traffic.ours)?;
-    line(
-        "ours, when the answer to the POST was a 503 and it had to ask",
-        &traffic.confirmed,
-    )?;
-    line("curl", &traffic.curl)?;
-    writeln!(
-        text,
-        "\nSegments and bytes go both ways, the headers of IP and TCP included, as the client's kernel counts\n\
-         them, with 20 ms of round-trip time. Requests and connections are counted by the Robot. Means of\n\
-         {} takeovers, {} where it had to ask.",
-        traffic.ours.takeovers, traffic.confirmed.takeovers
+| setting | failovers | mean | median | 99th percentile |
+|---|---:|---:|---:|---:|
+{fast}{slow}
+In seconds, from SIGKILL of the Lord of three nodes until the failover IP is routed to the next node.
+The mock Robot switches in {switch} s; the real one takes 40 to 60 s, and an action that blocks its node for
+that time needs the second setting. The plugin ran with both, and with a quorum of 2. All legions run at
+the same time, and their Lords are killed at different points of the announcements' period.
+",
+        aims = aims(figures),
+        actions = figures.series.iter().map(actions).collect::<String>(),
+        memory = pair("memory", "MiB", &figures.footprint.memory),
+        start = pair("start", "ms", &figures.footprint.start),
+        size = figures.footprint.size,
+        fast = failover(SETTINGS[0], &figures.failovers[0]),
+        slow = failover(SETTINGS[1], &figures.failovers[1]),
+        switch = SWITCH_TIME.as_secs(),
     )
 }
 
-fn footprint(text: &mut String, figures: &Figures) -> Result<()> {
-    writeln!(text, "\n## Memory and start-up\n")?;
-    writeln!(
-        text,
-        "| the master of a uWSGI | resident | more than without | of it anonymous | shared libraries | threads |"
-    )?;
-    writeln!(text, "|---|---:|---:|---:|---:|---:|")?;
-    let bare = figures.masters.bare()?;
-    for master in figures.masters.all() {
-        let mib = |kib: u64| kib as f64 / 1024.0;
-        writeln!(
-            text,
-            "| {} | {:.1} MiB | {:.1} MiB | {:.1} MiB | {} | {} |",
-            master.kind.name(),
-            mib(master.resident),
-            mib(master.resident.saturating_sub(bare.resident)),
-            mib(master.anonymous.saturating_sub(bare.anonymous)),
-            master.libraries,
-            master.threads
-        )?;
-    }
-    let starts = &figures.starts;
-    writeln!(
-        text,
-        "\nMedians of several masters of each kind, each looked at when it had become Lord. Anonymous is what no\n\
-         file backs. The url names the Robot by name, so the plugin has looked one up. What curl itself takes\n\
-         while it runs is not in these figures, since it is a process of its own. The plugin's file has {} bytes.\n",
-        figures.size
-    )?;
-    writeln!(
-        text,
-        "| milliseconds from exec to `spawned uWSGI master process` | starts | mean | median | 99th percentile |"
-    )?;
-    writeln!(text, "|---|---:|---:|---:|---:|")?;
-    for (name, times) in [
-        ("without the plugin", &starts.without),
-        ("with the plugin", &starts.with),
-    ] {
-        writeln!(
-            text,
-            "| {name} | {} | {:.1} | {:.1} | {} |",
-            times.all().len(),
-            times.mean(),
-            times.median(),
-            tail(times, 1)
-        )?;
-    }
-    Ok(())
-}
-
-fn idle(text: &mut String, idle: &Idle) -> fmt::Result {
-    writeln!(text, "\n## Idle\n")?;
-    writeln!(
-        text,
-        "| the master of a Lord that has nothing to do | masters | microseconds of a core, a second | wake-ups a second |\n\
-         |---|---:|---:|---:|"
-    )?;
-    let (alone, of_three) = (&idle.alone, &idle.of_three);
-    for (name, usages) in [
-        ("alone, without the plugin", &alone.without),
-        ("alone, with the plugin, after a takeover", &alone.with),
-        ("of three, without the plugin", &of_three.without),
-        (
-            "of three, with the plugin, after a takeover",
-            &of_three.with,
-        ),
-    ] {
-        let figure = |figure: fn(&Usage) -> f64, digits: usize| {
-            let all = usages.iter().map(figure);
-            let (least, most) = (
-                all.clone().fold(f64::MAX, f64::min),
-                all.fold(0.0, f64::max),
-            );
-            let median = median(usages, figure);
-            format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
-        };
-        writeln!(
-            text,
-            "| {name} | {} | {} | {} |",
-            usages.len(),
-            figure(|usage| usage.busy, 0),
-            figure(|usage| usage.wakes, 2)
-        )?;
-    }
-    writeln!(
-        text,
-        "\nMedian, least and most, over {} s, of all threads of the master, all masters at the same time. The nodes\n\
-         of a legion (`legion-freq = {}`) are all with the plugin, or all without it. A wake-up is a voluntary\n\
-         context switch; in a legion of three, packets of the others that happen to come together save some.\n\
-         What the plugin does: in the master's own cycle, once a second, it looks at a few words of each legion,\n\
-         and has the kernel copy what its peers last said, a call for each.",
-        idle::WATCHED.as_secs(),
-        NEW.freq
+fn aims(figures: &Figures) -> String {
+    let [_, at_20_ms, _] = &figures.series;
+    let action = at_20_ms.plugin.median();
+    let limit = 1.05 * at_20_ms.minimum() + 2.0;
+    let cases = figures.series.len();
+    let slower = figures.series.iter().filter(|series| is_slower(series));
+    let slower = slower.count();
+    let footprint = &figures.footprint;
+    let size = footprint.size as f64 / 1024.0 / 1024.0;
+    let (memory, start) = (footprint.memory.added(), footprint.start.added());
+    let [fast, slow] = figures.failovers.each_ref().map(Samples::median);
+    let met = |met| if met { "yes" } else { "**no**" };
+    format!(
+        "\
+| aim | measured | met |
+|---|---|---|
+| at 20 ms, the action takes at most 1.05 × the minimum + 2 ms (median) | {action:.1} ms, limit {limit:.1} ms | {} |
+| the action is never slower than curl (mean, median, 99th percentile) | slower in {slower} of {cases} cases | {} |
+| the plugin's file has at most 2.25 MiB | {size:.2} MiB | {} |
+| after a takeover, the master's memory is at most 4 MiB larger (median) | {memory:.1} MiB | {} |
+| the plugin adds at most 5 ms to the start (median) | {start:.1} ms | {} |
+| a failover takes at most a fifth of the time with `legion-tolerance = 60` (median) | {fast:.1} s and {slow:.1} s | {} |
+",
+        met(action <= limit),
+        met(slower == 0),
+        met(size <= 2.25),
+        met(memory <= 4.0),
+        met(start <= 5.0),
+        met(5.0 * fast <= slow),
     )
 }
 
-fn failovers(text: &mut String, figures: &Figures) -> fmt::Result {
-    writeln!(text, "\n## The time to fail over\n")?;
-    writeln!(
-        text,
-        "| | failovers | least | mean | median | most |\n|---|---:|---:|---:|---:|---:|"
-    )?;
-    let mut line = |name: &str, setting: Setting, times: &Times| {
-        writeln!(
-            text,
-            "| {name}: `legion-tolerance = {}`, `legion-freq = {}` | {} | {:.1} s | {:.1} s | {:.1} s | {:.1} s |",
-            setting.tolerance,
-            setting.freq,
-            times.all().len(),
-            times.least() / 1e3,
-            times.mean() / 1e3,
-            times.median() / 1e3,
-            times.most() / 1e3
-        )
+/// Whether the plugin is slower than curl in any respect.
+fn is_slower(series: &Series) -> bool {
+    let respects = [Samples::mean, Samples::median, Samples::p99];
+    let mut respects = respects.iter();
+    respects.any(|respect| respect(&series.plugin) > respect(&series.curl))
+}
+
+fn actions(series: &Series) -> String {
+    let (round_trip, minimum) = (series.connect.median(), series.minimum());
+    let added = match series.added {
+        0 => "loopback".into(),
+        added => format!("{added} ms"),
     };
-    line("the C plugin's settings", OLD, &figures.failovers.old)?;
-    line("ours, as the README has them", NEW, &figures.failovers.new)?;
-    writeln!(
-        text,
-        "\nFrom SIGKILL of the Lord of three nodes to the Robot's route being the next node's. This Robot\n\
-         switches in {} s; the real one needs 40 to 60 s instead, in both rows alike. All legions ran at once,\n\
-         each with a Robot of its own, and their Lords died at all points of the announcements' period. The\n\
-         first row has no `legion-quorum`, as the C plugin's example, and the second has a quorum of 2.\n\
-         This plugin ran in both rows: what differs is the settings, and that a plugin that blocks its\n\
-         node while it waits needs the first.",
-        failover::SWITCH.as_secs()
+    let distance = format!("| {added} | {round_trip:.2} | {minimum:.2}");
+    row(&format!("{distance} | plugin"), &series.plugin)
+        + &row(&format!("{distance} | curl"), &series.curl)
+}
+
+fn pair(figure: &str, unit: &str, pair: &Pair) -> String {
+    row(
+        &format!("| {figure} without the plugin ({unit})"),
+        &pair.without,
+    ) + &row(&format!("| {figure} with the plugin ({unit})"), &pair.with)
+}
+
+fn failover((tolerance, freq): (u32, u32), times: &Samples) -> String {
+    row(
+        &format!("| `legion-tolerance = {tolerance}`, `legion-freq = {freq}`"),
+        times,
     )
+}
+
+fn row(start: &str, samples: &Samples) -> String {
+    let (count, mean) = (samples.count(), samples.mean());
+    let (median, p99) = (samples.median(), samples.p99());
+    format!("{start} | {count} | {mean:.2} | {median:.2} | {p99:.2} |\n")
 }
