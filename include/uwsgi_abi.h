@@ -198,6 +198,8 @@ struct hz_uwsgi_legion_action {
     ABI_FIELD(uwsgi_legion_node, name_len, 8, 2) \
     ABI_FIELD(uwsgi_legion_node, valor, 16, 8) \
     ABI_FIELD(uwsgi_legion_node, uuid, 24, 37) \
+    ABI_FIELD(uwsgi_legion_node, checksum, 80, 8) \
+    ABI_FIELD(uwsgi_legion_node, lord_valor, 88, 8) \
     ABI_FIELD(uwsgi_legion_node, lord_uuid, 96, 36) \
     ABI_FIELD(uwsgi_legion_node, last_seen, 136, 8) \
     ABI_FIELD(uwsgi_legion_node, next, 152, 8) \

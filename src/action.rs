@@ -1,83 +1,150 @@
-//! The legion action `hetzner-failoverip`: an order, its takeover, and what is said of it.
+//! The legion action `hetzner-failoverip`: an order, its takeover, and the log lines about it.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::boot;
-use crate::config::{Order, Url};
-use crate::heartbeat::{self, Beat, Lost};
+use crate::history::{History, Past};
+use crate::isolation::memory;
+use crate::legion::heartbeat::{Heartbeat, Mandate, WorkerError, run_with_heartbeat};
+use crate::legion::member::Member;
+use crate::legion::standstill::Standstill;
+use crate::legion::watch::Finding;
+use crate::order::Order;
 use crate::robot::{self, Client, SetupError};
-use crate::takeover::{self, Bounds, Budget, Clock, Outcome, Report, Seconds, Surroundings};
-use crate::uwsgi::{self, Legion, log};
-use crate::{confidential, lordship, suspension};
+use crate::sys;
+use crate::takeover::{
+    self, Bounds, Budget, Clock, Failure, Look, Outcome, Problem, Report, Seconds, Surroundings,
+};
+use crate::uwsgi::{self, Caller, Legion, LegionThread, log, settings};
 
-/// What every log line of a takeover begins with.
-const NAME: &str = "hetzner-failoverip";
+/// The name of the action, which every log line of a takeover begins with.
+pub const NAME: &str = "hetzner-failoverip";
 
-/// After a takeover as long as this, what peers sent meanwhile is no longer worth hearing.
+/// After a takeover as long as this, what peers have sent meanwhile is no longer worth hearing.
 const LONG_DEAF: Duration = Duration::from_secs(30);
 
 /// A takeover ends by itself at its deadline; only a file that hangs, or a bug, lets it run on for
 /// this long.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What this process knows of the takeovers of each failover IP.
-static HISTORY: Mutex<Vec<Past>> = Mutex::new(Vec::new());
+/// How long one look at the route may take.
+const LOOK_TIME: Duration = Duration::from_secs(10);
+/// The time between two looks that are to agree.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
-/// The requests of the last hour, for each account.
-static BUDGETS: Mutex<Vec<(Vec<u8>, Arc<Mutex<Budget>>)>> = Mutex::new(Vec::new());
+/// A call of the action, and what it may use.
+pub struct Call<'a> {
+    pub caller: Caller,
+    pub legion: Legion,
+    /// The member that the legion is, if the plugin knows it: not before `init`.
+    pub member: Option<&'a Member>,
+    pub argument: &'a [u8],
+    /// Where uWSGI keeps the argument, which tells its hooks apart.
+    pub place: usize,
+    pub history: &'a Arc<History>,
+    pub standstill: &'static Standstill,
+}
 
-/// Accounts that are kept count of. More are not in use at the same time.
-const MAX_ACCOUNTS: usize = 16;
-
-#[derive(Clone)]
-struct Past {
-    resource: Url,
-    has_routed: bool,
-    failed_last: bool,
+/// How a call ended.
+enum End {
+    Succeeded,
+    Failed {
+        for_good: bool,
+    },
+    /// The votes that elected this node are out of date.
+    Outdated,
 }
 
 /// Routes the failover IP as the argument orders, and blocks until that has succeeded
-/// (`true`) or failed. Everything there is to say is logged.
-pub fn failoverip(legion: Legion, argument: &[u8]) -> bool {
-    match Order::parse(argument) {
-        Ok(order) => take_over(legion, order),
+/// (`true`) or failed. Everything about it is logged.
+pub fn failoverip(call: &Call) -> bool {
+    let began = sys::uptime();
+    // Only a lord hook that fails has consequences for the node.
+    let member = call.member.filter(|member| member.is_lord_hook(call.place));
+    let end = match Order::parse(call.argument) {
+        Ok(order) => match call.caller.legion_thread().zip(member) {
+            Some((_, member)) if member.has_old_votes(began, call.standstill.last(began)) => {
+                End::Outdated
+            }
+            Some(_) | None => take_over(call, order),
+        },
         Err(mistakes) => {
             for mistake in mistakes {
                 log!(NAME, "ERROR {mistake}");
             }
-            false
+            End::Failed { for_good: true }
         }
+    };
+    let now = sys::uptime();
+    if let Some(member) = call.member {
+        member.note_takeover(began, now, call.place, matches!(end, End::Succeeded));
     }
+    match (&end, call.caller.legion_thread().zip(member)) {
+        (End::Outdated, Some((thread, member))) => {
+            log!(
+                NAME,
+                "not taking over: this node did not run or was isolated for a while, so the votes \
+                 that elected it are out of date; the legion votes again"
+            );
+            member.vote_again(thread, now);
+        }
+        (End::Failed { for_good }, Some((thread, member))) => {
+            member.step_back(thread, now, *for_good);
+        }
+        (End::Succeeded | End::Failed { .. } | End::Outdated, _) => {}
+    }
+    matches!(end, End::Succeeded)
 }
 
-fn take_over(legion: Legion, order: Order) -> bool {
-    let what = What::of(&order);
-    log!(NAME, "{} -> {}", what.ip, what.server);
-    let start = uwsgi::uptime();
-    let mut beat = LegionBeat::new(&order);
-    let bound = order.deadline + GRACE;
-    let (resource, budget) = (order.url.clone(), budget(&order));
-    let past = past(&resource);
-    let nodes = legion.electorate().0 + 1;
-    let ended = heartbeat::accompany(&mut beat, bound, move |say| {
-        run(&order, &past, nodes, &budget, &mut |line| say.say(line))
+fn take_over(call: &Call, order: Order) -> End {
+    let target = Target::of(&order);
+    log!(NAME, "{} -> {}", target.ip, target.server);
+    let start = sys::uptime();
+    let url = order.url.clone();
+    let budget = call.history.budget(&order);
+    let past = call.history.past(&url);
+    let nodes = call.member.map_or(1, Member::nodes);
+    let (peers, quorum) = call.legion.electorate();
+    let needs_votes = call.caller.legion_thread().is_some() && peers > 0 && quorum > 1;
+    let mandate = Arc::new(Mandate::new(start, settings::tolerance(), needs_votes));
+    let (deadline, bound) = (order.deadline, order.deadline + GRACE);
+    let pulse = Pulse::new(&call.caller, call.legion);
+    let mut is_first = true;
+    let mut heartbeat = Heartbeat {
+        interval: pulse.as_ref().map(|_| settings::announce_interval()),
+        beat: &mut || {
+            if let Some(pulse) = &pulse {
+                pulse.beat(&mandate, call.standstill, std::mem::take(&mut is_first));
+            }
+        },
+        log: &mut |line| log!(NAME, "{} -> {}: {line}", target.ip, target.server),
+    };
+    call.history.note_begin();
+    let (worker_mandate, standstill) = (mandate.clone(), call.standstill);
+    let ended = run_with_heartbeat(&mut heartbeat, deadline, bound, move |lines| {
+        let is_elected = || worker_mandate.is_valid(standstill);
+        let log = &mut |line| lines.log(line);
+        run(&order, past, nodes, &budget, &is_elected, log)
     });
-    beat.end(uwsgi::uptime().saturating_sub(start));
-    warn_of_shortfall();
-    let succeeded = what.log_end(ended);
-    note_end(&resource, succeeded);
-    lordship::note_takeover(legion, start);
-    if !succeeded {
-        suspension::note_failure(legion);
+    if let Some(pulse) = &pulse {
+        pulse.end(sys::uptime().saturating_sub(start));
     }
-    succeeded
+    warn_of_shortfall();
+    let end = target.log_end(ended);
+    let succeeded = match end {
+        End::Succeeded => Some(true),
+        End::Failed { .. } => Some(false),
+        End::Outdated => None,
+    };
+    call.history.note_end(&url, succeeded);
+    end
 }
 
-/// What is promised of passwords could not be kept: that is to be known, and no more.
+/// A promise about passwords could not be kept: that must be known.
 fn warn_of_shortfall() {
-    if confidential::fell_short() {
+    if memory::fell_short() {
         log!(
             NAME,
             "WARNING the password may be exposed in a worker started during this takeover, in a \
@@ -86,53 +153,13 @@ fn warn_of_shortfall() {
     }
 }
 
-fn past(resource: &Url) -> Past {
-    let history = HISTORY.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = history.iter().find(|past| past.resource == *resource);
-    found.cloned().unwrap_or_else(|| Past {
-        resource: resource.clone(),
-        has_routed: false,
-        failed_last: false,
-    })
-}
-
-fn note_end(resource: &Url, succeeded: bool) {
-    let before = past(resource);
-    let mut history = HISTORY.lock().unwrap_or_else(PoisonError::into_inner);
-    history.retain(|past| past.resource != *resource);
-    history.push(Past {
-        resource: resource.clone(),
-        has_routed: succeeded || before.has_routed,
-        failed_last: !succeeded,
-    });
-}
-
-/// The requests that this process has sent for the same account.
-fn budget(order: &Order) -> Arc<Mutex<Budget>> {
-    let authority = order.url.as_uri().authority();
-    let authority = authority.map_or("", |authority| authority.as_str());
-    let account = [authority.as_bytes(), b" ", &order.username].concat();
-    let mut budgets = BUDGETS.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = budgets.iter().position(|(known, _)| *known == account);
-    let entry = match known {
-        Some(index) => budgets.remove(index),
-        None => (account, Arc::new(Mutex::new(Budget::new(robot::LIMITS)))),
-    };
-    let budget = entry.1.clone();
-    // The one that was not used for the longest time is the first.
-    budgets.push(entry);
-    if budgets.len() > MAX_ACCOUNTS {
-        budgets.remove(0);
-    }
-    budget
-}
-
 /// The takeover itself, on its own thread.
 fn run(
     order: &Order,
-    past: &Past,
+    past: Past,
     nodes: usize,
     budget: &Mutex<Budget>,
+    is_elected: &dyn Fn() -> bool,
     log: &mut dyn FnMut(String),
 ) -> Result<Report, SetupError> {
     // Reading files and certificates is part of the takeover's time.
@@ -152,39 +179,65 @@ fn run(
     let around = Surroundings {
         clock: &mut SystemClock,
         budget,
-        is_elected: &|| true,
+        is_elected,
         log,
     };
     Ok(takeover::take_over(bounds, &mut client, around))
 }
 
-/// What is to be routed where, for the log.
-struct What {
-    ip: String,
-    server: String,
+/// Looks where the address is routed, on a thread of its own that ends with that.
+///
+/// # Errors
+/// The kernel gives no thread.
+pub fn look(
+    order: Order,
+    budget: Arc<Mutex<Budget>>,
+) -> std::io::Result<std::thread::JoinHandle<Finding>> {
+    crate::isolation::spawn("look", move || {
+        let mut client = match Client::new(&order) {
+            Ok(client) => client,
+            Err(error) => return Finding::Unanswered(Problem::new(error)),
+        };
+        let within = order.timeout.min(LOOK_TIME);
+        let mut look =
+            || -> Option<Look> { takeover::look_once(&mut client, within, &budget, sys::uptime()) };
+        let first = look();
+        Finding::of(first, || {
+            std::thread::sleep(BETWEEN_LOOKS);
+            look()
+        })
+    })
 }
 
-impl What {
-    fn of(order: &Order) -> What {
-        What {
-            ip: order.failover_ip.to_string(),
-            server: order.active_ip.to_string(),
+/// The address, and where it is to be routed.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub ip: IpAddr,
+    pub server: IpAddr,
+}
+
+impl Target {
+    pub fn of(order: &Order) -> Target {
+        Target {
+            ip: order.failover_ip,
+            server: order.active_ip,
         }
     }
 
-    /// The last line of a takeover; whether it succeeded.
-    fn log_end(&self, ended: Result<Result<Report, SetupError>, Lost>) -> bool {
+    /// Logs the last line of a takeover.
+    fn log_end(&self, ended: Result<Result<Report, SetupError>, WorkerError>) -> End {
         let report = match ended {
             Ok(Ok(report)) => report,
-            Ok(Err(setup)) => return self.log_failure(&setup),
-            Err(lost) => return self.log_failure(&lost),
+            // A file, a certificate or the environment: somebody has to fix it.
+            Ok(Err(setup)) => return self.log_failure(&setup, true),
+            Err(worker) => return self.log_failure(&worker, false),
         };
-        let What { ip, server } = self;
+        let Target { ip, server } = self;
         let summary = summary(&report);
         match report.outcome {
             Outcome::Routed => {
                 log!(NAME, "{ip} is routed to {server} ({summary})");
-                true
+                End::Succeeded
             }
             Outcome::Unconfirmed(problem) => {
                 log!(
@@ -192,17 +245,20 @@ impl What {
                     "WARNING {ip} is routed to {server}, unconfirmed: the endpoint accepted the \
                      request, but does not report where the IP is routed: {problem} ({summary})"
                 );
-                true
+                End::Succeeded
             }
-            Outcome::Outdated => self.log_failure(&"the election is out of date"),
-            Outcome::Failed(failure) => self.log_failure(&format!("{failure} ({summary})")),
+            Outcome::Failed(failure) => {
+                let for_good = Failure::is_for_good(&failure);
+                self.log_failure(&format!("{failure} ({summary})"), for_good)
+            }
+            Outcome::Outdated => End::Outdated,
         }
     }
 
-    fn log_failure(&self, reason: &dyn Display) -> bool {
-        let What { ip, server } = self;
+    fn log_failure(&self, reason: &dyn Display, for_good: bool) -> End {
+        let Target { ip, server } = self;
         log!(NAME, "ERROR {ip} is not routed to {server}: {reason}");
-        false
+        End::Failed { for_good }
     }
 }
 
@@ -223,7 +279,7 @@ impl Clock for SystemClock {
     }
 
     fn uptime(&self) -> Duration {
-        uwsgi::uptime()
+        sys::uptime()
     }
 
     fn sleep(&mut self, span: Duration) {
@@ -231,60 +287,45 @@ impl Clock for SystemClock {
     }
 }
 
-/// Keeps the node alive in its legions, all of which share one thread, if this is that thread.
-/// `legion-setup` and `legion-death` run on the main thread, where uWSGI announces by itself
-/// and the peers' lists may change under one's feet.
-struct LegionBeat {
+/// Keeps the node in its legions, all of which share one thread, if this is that thread.
+/// `legion-setup` and `legion-death` hooks run on the main thread, where uWSGI announces by itself
+/// and the peers' lists may change at any time.
+struct Pulse<'a> {
+    thread: &'a LegionThread,
+    legion: Legion,
     legions: Vec<Legion>,
-    interval: Duration,
-    what: What,
-    deadline: Duration,
 }
 
-impl LegionBeat {
-    fn new(order: &Order) -> LegionBeat {
-        LegionBeat {
-            legions: match uwsgi::on_main_thread() {
-                true => Vec::new(),
-                false => uwsgi::legions(),
-            },
-            interval: boot::announce_interval(),
-            what: What::of(order),
-            deadline: order.deadline,
+impl Pulse<'_> {
+    fn new(caller: &Caller, legion: Legion) -> Option<Pulse<'_>> {
+        let thread = caller.legion_thread()?;
+        Some(Pulse {
+            thread,
+            legion,
+            legions: uwsgi::legions(),
+        })
+    }
+
+    /// What has arrived before the first beat was sent to a node that listened.
+    fn beat(&self, mandate: &Mandate, standstill: &Standstill, is_first: bool) {
+        for legion in &self.legions {
+            legion.announce(self.thread);
+        }
+        let now = sys::uptime();
+        standstill.last(now);
+        if !is_first {
+            mandate.note_beat(now, self.legion.discard_backlog(self.thread));
         }
     }
 
-    /// We did not listen to the peers, so we cannot hold their silence against them.
+    /// This node did not listen to its peers, so it must not hold their silence against them.
     fn end(&self, elapsed: Duration) {
         for legion in &self.legions {
-            // uWSGI refuses what is older than a minute, and blames the sender's clock.
+            // uWSGI refuses packets that are older than a minute, and blames the sender's clock.
             if elapsed >= LONG_DEAF {
-                legion.discard_backlog();
+                legion.discard_backlog(self.thread);
             }
-            legion.refresh_peers();
+            legion.refresh_peers(self.thread);
         }
-    }
-}
-
-impl Beat for LegionBeat {
-    fn interval(&self) -> Option<Duration> {
-        (!self.legions.is_empty()).then_some(self.interval)
-    }
-
-    fn beat(&mut self) {
-        for legion in &self.legions {
-            legion.announce();
-        }
-    }
-
-    fn say(&mut self, line: &str) {
-        log!(NAME, "{} -> {}: {line}", self.what.ip, self.what.server);
-    }
-
-    fn report(&mut self, elapsed: Duration) {
-        let (elapsed, deadline) = (elapsed.as_secs(), self.deadline.as_secs());
-        self.say(&format!(
-            "still waiting after {elapsed} s (deadline {deadline} s)"
-        ));
     }
 }

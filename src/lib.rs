@@ -1,41 +1,44 @@
 //! A uWSGI plugin that routes a Hetzner failover IP to the node that became Lord of its legion.
 //!
-//! There is one way through it. uWSGI calls `plugin`, the front door, where panics stop and
-//! pointers become types. At boot it has `boot` check every hook. When this node becomes
-//! Lord, `action` has the hook's argument split by `keyval` and made a validated order by `config`;
-//! `heartbeat` keeps the node alive in its legion while, on a thread of its own, `takeover`
-//! follows the procedure, asking `robot`, the webservice, whose answers it alone interprets.
-//! A number goes back. Besides, `suspension` has a node that failed come back, `lordship`
-//! has a Lord that was cut off make sure of itself, `openssl`
-//! lets old ciphers work, `fork` keeps connections from forked processes, and
-//! `confidential` memory, `secret` holds the password, `text` makes foreign text fit for a
-//! log, and `uwsgi` is uWSGI, as C has it and as the rest sees it.
+//! The map, from the front door inwards. Each module uses only those below it.
 //!
-//! `unsafe` is confined to `uwsgi`, `plugin`, `openssl`, `fork` and
-//! `confidential`.
+//! | module | its one job |
+//! |---|---|
+//! | `plugin` | the front door: what uWSGI sees, where panics stop, the one state |
+//! | `preflight` | everything that can be known before a takeover |
+//! | `action` | one hook: its order, its takeover, its log lines |
+//! | `history` | what this process remembers of its takeovers |
+//! | `legion` | what uWSGI leaves undone: heartbeat, standing, lordship, looks |
+//! | `robot` | the Robot webservice: requests, and what their answers mean |
+//! | `order` | an argument becomes a validated order |
+//! | `takeover` | the procedure, over its own port; it knows no webservice and no uWSGI |
+//! | `isolation` | a worker thread that leaves no secret behind |
+//! | `uwsgi` | uWSGI, as C has it and as the rest sees it |
+//! | `secret`, `text`, `sys` | a password; foreign text for a log; the kernel |
+//!
+//! `unsafe` is allowed where uWSGI, the kernel or memory is touched: in `plugin`, `isolation`,
+//! `uwsgi` and `sys`. `isolation::memory` is the global allocator, so that everything that a
+//! takeover's thread allocates, in whatever library, is kept out of forked processes and core
+//! dumps, and is wiped when it is freed.
 #![deny(unsafe_code)]
 
 mod action;
-mod boot;
-#[allow(unsafe_code)] // memory is the kernel's
-mod confidential;
-mod config;
 #[cfg(test)]
 #[path = "../fuzz/properties/corpus.rs"]
 mod corpus;
-#[allow(unsafe_code)] // what happens in a child
-mod fork;
-mod heartbeat;
-mod keyval;
-mod lordship;
-#[allow(unsafe_code)] // libcrypto is C
-mod openssl;
+mod history;
+#[allow(unsafe_code)] // memory is the kernel's, and a forked process has its own rules
+mod isolation;
+mod legion;
+mod order;
 #[allow(unsafe_code)] // uWSGI calls it
 mod plugin;
+mod preflight;
 mod robot;
 mod secret;
-mod suspension;
+#[allow(unsafe_code)] // the kernel and the C library
+mod sys;
 mod takeover;
 mod text;
-#[allow(unsafe_code)] // uWSGI is C
+#[allow(unsafe_code)] // uWSGI and OpenSSL are C
 mod uwsgi;

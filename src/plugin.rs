@@ -4,22 +4,64 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int};
 use std::mem::zeroed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 
-use crate::lordship::Doubt;
+use crate::action::{self, Call, Target};
+use crate::history::History;
+use crate::legion::lordship::Doubt;
+use crate::legion::member::{Member, Task};
+use crate::legion::standstill::Standstill;
+use crate::legion::watch::{Cause, Finding, Verdict};
 use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_plugin};
-use crate::uwsgi::{self, Legion, log};
-use crate::{action, boot, lordship, openssl, suspension};
+use crate::uwsgi::{self, Caller, Legion, MainThread, legacy_cipher, log};
+use crate::{preflight, sys};
 
-/// What log lines that are not a takeover's begin with.
+/// What log lines that are not about a takeover begin with.
 const NAME: &str = "hetzner";
 
 /// What uWSGI's actions return.
 const DONE: c_int = 0;
 const FAILED: c_int = -1;
 
-/// The legions that have a hook of ours, as found at boot.
-static LEGIONS: OnceLock<Vec<Legion>> = OnceLock::new();
+/// What the plugin keeps from one call of uWSGI's to the next. It is lent to the others.
+struct State {
+    /// The legions that have a hook of ours, as found at boot.
+    members: OnceLock<Vec<Member>>,
+    history: OnceLock<Arc<History>>,
+    standstill: Standstill,
+    /// The look that is under way. There is one at a time.
+    look: Mutex<Option<RunningLook>>,
+}
+
+/// A look at a route, on a thread of its own.
+struct RunningLook {
+    thread: JoinHandle<Finding>,
+    target: Target,
+    /// The member and its route.
+    member: usize,
+    route: usize,
+    cause: Cause,
+    /// How many takeovers had begun before it: one that began later knows better.
+    takeovers: u64,
+}
+
+static STATE: State = State {
+    members: OnceLock::new(),
+    history: OnceLock::new(),
+    standstill: Standstill::new(),
+    look: Mutex::new(None),
+};
+
+impl State {
+    fn members(&self) -> &[Member] {
+        self.members.get().map_or(&[], Vec::as_slice)
+    }
+
+    fn history(&self) -> &Arc<History> {
+        self.history.get_or_init(Arc::default)
+    }
+}
 
 /// The room that the mirror leaves, in bytes.
 const REST: usize = PLUGIN_ROOM - size_of::<uwsgi_plugin>();
@@ -53,17 +95,17 @@ pub static hetzner_plugin: Plugin = Plugin {
 /// Called when the plugin is loaded, before the options that follow `plugin = hetzner`.
 unsafe extern "C" fn on_load() {
     guard("on_load", || {
-        // SAFETY: it is uWSGI that calls this.
+        // SAFETY: uWSGI calls this.
         if !unsafe { uwsgi::bind() } {
             log!(
                 NAME,
                 "ERROR this uWSGI has no Legion subsystem: it was built without OpenSSL"
             );
-            uwsgi::exit(1);
+            sys::exit(1);
         }
         log!(NAME, "uwsgi-hetzner {}", env!("CARGO_PKG_VERSION"));
-        openssl::load_legacy();
-        uwsgi::register_action(boot::ACTION, c"calling hetzner-failoverip", failoverip);
+        legacy_cipher::load();
+        uwsgi::register_action(preflight::ACTION, c"calling hetzner-failoverip", failoverip);
     });
 }
 
@@ -71,28 +113,31 @@ unsafe extern "C" fn on_load() {
 /// dropped by then (core/uwsgi.c, `uwsgi_start`); with `drop-after-init` and the like, not yet.
 unsafe extern "C" fn init() -> c_int {
     guard("init", || {
-        let findings = boot::check();
+        let findings = preflight::check();
         for warning in &findings.warnings {
             log!(NAME, "WARNING {warning}");
         }
         exit_for_mistakes(&findings.mistakes);
-        if openssl::settle(&uwsgi::legions()) {
+        if legacy_cipher::unload_if_unused(&uwsgi::legions()) {
             log!(
                 NAME,
                 "a legion's cipher needs OpenSSL's legacy provider, which was loaded for it; \
                  aes-256-cbc does not"
             );
         }
-        LEGIONS.get_or_init(|| findings.legions);
+        STATE.members.get_or_init(|| {
+            let members = findings.legions.into_iter();
+            members.map(|legion| Member::new(legion, false)).collect()
+        });
     });
     DONE
 }
 
-/// Called before the workers are started, when privileges have been dropped if ever they are:
+/// Called before the workers are started, when privileges have been dropped if they ever are:
 /// what a takeover will read must be readable now too.
 unsafe extern "C" fn postinit_apps() {
     guard("postinit_apps", || {
-        exit_for_mistakes(&boot::check().mistakes);
+        exit_for_mistakes(&preflight::check().mistakes);
     });
 }
 
@@ -101,7 +146,7 @@ fn exit_for_mistakes(mistakes: &[String]) {
         log!(NAME, "ERROR {mistake}");
     }
     if !mistakes.is_empty() {
-        uwsgi::exit(1);
+        sys::exit(1);
     }
 }
 
@@ -109,45 +154,106 @@ fn exit_for_mistakes(mistakes: &[String]) {
 /// main thread.
 unsafe extern "C" fn master_cycle() {
     guard("master_cycle", || {
-        let legions = LEGIONS.get().map_or(&[][..], Vec::as_slice);
-        for legion in suspension::end_well(legions) {
-            log!(
-                NAME,
-                "legion \"{}\": this node will come back when its suspension ends",
-                legion.name()
-            );
-        }
-        for (legion, doubt) in lordship::keep_honest(legions) {
-            let why = match doubt {
-                Doubt::StoodStill => {
-                    "this node did not run for a while, and its peers may have replaced it"
-                }
-                Doubt::Disowned => "its peers do not hear this node, and follow another Lord",
-            };
-            log!(
-                NAME,
-                "legion \"{}\": {why}: it has to become Lord again",
-                legion.name()
-            );
+        // SAFETY: uWSGI calls this in the master, on its main thread.
+        let thread = unsafe { MainThread::new() };
+        let now = sys::uptime();
+        let standstill = STATE.standstill.last(now);
+        finish_look();
+        for (index, member) in STATE.members().iter().enumerate() {
+            for task in member.cycle(&thread, now, standstill, false) {
+                do_task(index, member, task);
+            }
         }
     });
+}
+
+fn do_task(index: usize, member: &Member, task: Task) {
+    let legion = member.legion.name();
+    match task {
+        Task::Doubted(Doubt::StoodStill) => log!(
+            NAME,
+            "legion \"{legion}\": this node did not run for a while, and its peers may have replaced \
+             it: it has to become Lord again"
+        ),
+        Task::Doubted(Doubt::Disowned) => log!(
+            NAME,
+            "legion \"{legion}\": its peers do not hear this node, and follow another Lord: it has to \
+             become Lord again"
+        ),
+        Task::Stands(standing) => log!(NAME, "legion \"{legion}\": {standing}"),
+        Task::Revived => log!(
+            NAME,
+            "legion \"{legion}\": this node will come back when its suspension ends"
+        ),
+        Task::Look(route, cause) => begin_look(index, member, route, cause),
+    }
+}
+
+/// Starts a look, unless another one or a takeover is under way.
+fn begin_look(index: usize, member: &Member, route: usize, cause: Cause) {
+    let mut running = STATE.look.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(takeovers) = STATE.history().takeovers().filter(|_| running.is_none()) else {
+        return member.postpone_look(route, cause);
+    };
+    let Some(order) = member.order(route) else {
+        return;
+    };
+    member.note_look(route, sys::uptime());
+    let (target, budget) = (Target::of(&order), STATE.history().budget(&order));
+    // Without a thread it is tried again when the next look is due.
+    if let Ok(thread) = action::look(order, budget) {
+        *running = Some(RunningLook {
+            thread,
+            target,
+            member: index,
+            route,
+            cause,
+            takeovers,
+        });
+    }
+}
+
+/// Does what follows from a look that has ended.
+fn finish_look() {
+    let mut running = STATE.look.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(look) = running.take_if(|look| look.thread.is_finished()) else {
+        return;
+    };
+    drop(running);
+    let Ok(finding) = look.thread.join() else {
+        return;
+    };
+    let member = &STATE.members()[look.member];
+    if STATE.history().takeovers() != Some(look.takeovers) || !member.legion.is_lord() {
+        return;
+    }
+    let ip = look.target.ip;
+    match member.judge(look.route, sys::uptime(), look.cause, finding) {
+        Verdict::Nothing => {}
+        Verdict::Log(note) => log!(action::NAME, "{ip}: {note}"),
+        Verdict::Retake(note) => {
+            log!(action::NAME, "{ip}: {note}");
+            member.legion.forget_lordship();
+        }
+    }
 }
 
 /// Called when uWSGI ends or reloads, on the main thread, before it announces its death for the
 /// last time (it did so once when it was told to end, in vain if it was suspended).
 ///
 /// And in children that end before they become another program, since it is an `atexit` handler
-/// (core/master.c): the legions, which they share with the master, are none of theirs.
+/// (core/master.c): the legions, whose memory they share with the master, are not theirs.
 unsafe extern "C" fn master_cleanup() {
     guard("master_cleanup", || {
-        let legions = LEGIONS.get().into_iter().flatten();
-        let ours: Vec<&Legion> = legions.filter(|legion| legion.is_run_here()).collect();
+        let members = STATE.members().iter().map(|member| member.legion);
+        let ours: Vec<Legion> = members.filter(|legion| legion.is_run_here()).collect();
         if ours.is_empty() {
             return;
         }
-        uwsgi::stop_announcing();
+        // SAFETY: uWSGI calls this on the master's main thread.
+        uwsgi::stop_announcing(&unsafe { MainThread::new() });
         for legion in ours {
-            legion.end_suspension();
+            legion.set_suspended_until(0);
         }
     });
 }
@@ -156,13 +262,25 @@ unsafe extern "C" fn master_cleanup() {
 unsafe extern "C" fn failoverip(legion: *mut uwsgi_legion, argument: *mut c_char) -> c_int {
     let done = guard("hetzner-failoverip", || {
         // SAFETY: uWSGI passes one of its legions, and the part of the hook after its colon.
-        let (legion, argument) = unsafe {
+        let (legion, text) = unsafe {
             (
                 Legion::from_raw(legion),
                 CStr::from_ptr(argument).to_bytes(),
             )
         };
-        legion.is_some_and(|legion| action::failoverip(legion, argument))
+        legion.is_some_and(|legion| {
+            let mut members = STATE.members().iter();
+            action::failoverip(&Call {
+                // SAFETY: uWSGI calls this as an action.
+                caller: unsafe { Caller::new() },
+                legion,
+                member: members.find(|member| member.legion == legion),
+                argument: text,
+                place: argument as usize,
+                history: STATE.history(),
+                standstill: &STATE.standstill,
+            })
+        })
     });
     match done {
         Some(true) => DONE,

@@ -1,7 +1,7 @@
 //! The keyval grammar.
 #![no_main]
 
-#[path = "../../src/keyval.rs"]
+#[path = "../../src/order/keyval.rs"]
 mod keyval;
 #[path = "../properties/keyval.rs"]
 mod properties;

@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::proxy::{self, ProxyError};
 use super::resolver::PatientResolver;
 use super::trust::{self, TrustError};
-use crate::config::Order;
+use crate::order::Order;
 use crate::secret::{FileError, Secret};
 use crate::takeover::{Change, Look, Provider};
 use crate::text::printable;

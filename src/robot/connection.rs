@@ -16,7 +16,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-use crate::fork::Uninherited;
+use crate::isolation::fork::Uninherited;
 
 /// How long one of several addresses is given at first. It answers within this, or somebody
 /// else may, and it gets what time is left when nobody did.

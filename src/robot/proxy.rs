@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 use ureq::ProxyProtocol;
 
-use crate::config::Url;
+use crate::order::Url;
 
 /// A proxy that the environment names and that cannot be used.
 #[derive(Debug, Error)]

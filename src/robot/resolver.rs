@@ -17,7 +17,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
-use crate::config::Family;
+use crate::order::Family;
 
 type Found = io::Result<Vec<SocketAddr>>;
 

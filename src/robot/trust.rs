@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::config::{self, Order, Trust};
+use crate::order::{self, Order, Trust};
 use crate::text::{printable, printable_path};
 
 /// What names the system's store, if the environment does.
@@ -52,7 +52,7 @@ pub fn check_store(order: &Order) -> Result<(), TrustError> {
 
 fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let broken = |reason: String| TrustError::Bundle(path.into(), reason);
-    let certificates = config::read_bundle(path).map_err(|error| broken(error.to_string()))?;
+    let certificates = order::read_bundle(path).map_err(|error| broken(error.to_string()))?;
     match certificates.is_empty() {
         true => Err(broken("it holds no certificate".into())),
         false => Ok(certificates),
@@ -64,7 +64,7 @@ fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
 fn system() -> Result<RootCerts, TrustError> {
     let loaded = rustls_native_certs::load_native_certs();
     let named = named_by();
-    if !named.is_empty() && !config::has_usable(loaded.certs.clone()) {
+    if !named.is_empty() && !order::has_usable(loaded.certs.clone()) {
         let reason = loaded.errors.first().map(ToString::to_string);
         let reason = reason.unwrap_or_else(|| "there is none".into());
         let reason = printable(reason.as_bytes());

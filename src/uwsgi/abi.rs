@@ -7,7 +7,8 @@
 #![allow(non_camel_case_types)]
 
 use std::ffi::{c_char, c_int, c_void};
-use std::mem::transmute_copy;
+
+use crate::sys::look_up;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("uwsgi-hetzner supports 64 bit systems only");
@@ -194,18 +195,6 @@ impl Functions {
     }
 }
 
-/// Looks a function up in the whole process.
-///
-/// # Safety
-/// `F` is a function pointer, of the type of the function that has this name.
-pub unsafe fn look_up<F: Copy>(name: &std::ffi::CStr) -> Option<F> {
-    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
-    // SAFETY: the name is a C string.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    // SAFETY: of the same size, and of that type by the caller's promise; it is not null.
-    (!address.is_null()).then(|| unsafe { transmute_copy(&address) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,7 +238,8 @@ mod tests {
             options, postinit_apps, master_fixup, master_cycle, atexit, master_cleanup }
         uwsgi_option { name, r#type, shortcut, help, func, data, flags }
         uwsgi_string_list { value, len, custom, custom_ptr, next }
-        uwsgi_legion_node { name, name_len, valor, uuid, lord_uuid, last_seen, next }
+        uwsgi_legion_node { name, name_len, valor, uuid, checksum, lord_valor, lord_uuid, last_seen,
+            next }
         uwsgi_legion { legion, legion_len, valor, uuid, socket, quorum, dead, joined, lord_valor,
             i_am_the_lord, last_warning, lock, encrypt_ctx, nodes_head, nodes_tail, nodes, lord_hooks,
             unlord_hooks, setup_hooks, death_hooks, join_hooks, node_joined_hooks,

@@ -9,7 +9,7 @@ use crate::context::{Context, wait};
 use crate::driver::compile;
 use keyval::Item;
 
-#[path = "../../src/keyval.rs"]
+#[path = "../../src/order/keyval.rs"]
 #[allow(dead_code, unused_imports)] // its tests
 mod keyval;
 

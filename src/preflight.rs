@@ -4,8 +4,9 @@ use std::ffi::CStr;
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::config::Order;
+use crate::order::Order;
 use crate::robot;
+use crate::uwsgi::settings::{announce_interval, death_on_lord_error, tolerance};
 use crate::uwsgi::{self, Hook, Legion};
 
 /// The legion action's name.
@@ -13,14 +14,8 @@ pub const ACTION: &CStr = c"hetzner-failoverip";
 /// What every action of this plugin begins with.
 const OURS: &str = "hetzner-";
 
-/// `legion-freq` and `legion-tolerance` when they are not given, in seconds
-/// (core/legion.c, `legion_loop`).
-const DEFAULT_FREQ: u64 = 3;
-const DEFAULT_TOLERANCE: u64 = 15;
 /// The shortest sensible suspension, in seconds: the others have to agree on another Lord.
 const LEAST_SUSPENSION: u64 = 3;
-/// `check-interval` when it is not given, in seconds (core/master.c, `master_loop`).
-const DEFAULT_CYCLE: u64 = 1;
 
 /// What the check found.
 #[derive(Default)]
@@ -54,35 +49,6 @@ pub fn check() -> Findings {
         findings.check_tolerance(announce_interval(), tolerance());
     }
     findings
-}
-
-/// How often uWSGI announces a node, and so do we: `legion-freq`.
-pub fn announce_interval() -> Duration {
-    Duration::from_secs(seconds(c"legion-freq", DEFAULT_FREQ))
-}
-
-/// How long a node may be silent before its peers drop it: `legion-tolerance`.
-pub fn tolerance() -> Duration {
-    Duration::from_secs(seconds(c"legion-tolerance", DEFAULT_TOLERANCE))
-}
-
-/// How often the master runs its cycle: `check-interval`.
-pub fn cycle_interval() -> Duration {
-    Duration::from_secs(seconds(c"check-interval", DEFAULT_CYCLE))
-}
-
-/// An option as uWSGI reads it: by `atoi`, and 0 means the default.
-fn seconds(option: &CStr, default: u64) -> u64 {
-    let value = uwsgi::option(option).unwrap_or_default();
-    let digits: String = value
-        .trim_start()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    match digits.parse() {
-        Ok(0) | Err(_) => default,
-        Ok(seconds) => seconds,
-    }
 }
 
 impl Findings {
@@ -119,7 +85,10 @@ impl Findings {
         self.check_quorum(&name, peers, quorum);
         let is_lord_hook = ours.iter().any(|hook| hook.event == "lord");
         if is_lord_hook {
-            self.check_suspension(&name, seconds(c"legion-death-on-lord-error", 0));
+            self.check_suspension(
+                &name,
+                death_on_lord_error().map_or(0, |span| span.as_secs()),
+            );
         }
     }
 
@@ -170,6 +139,7 @@ mod tests {
             event: "lord",
             action: action.into(),
             argument: argument.into(),
+            place: 0,
         };
         findings.check_hook("failover", &hook);
         findings

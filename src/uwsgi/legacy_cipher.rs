@@ -6,8 +6,8 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::uwsgi::Legion;
-use crate::uwsgi::abi::look_up;
+use super::Legion;
+use crate::sys::look_up;
 
 /// The handle of the legacy provider, if we loaded it.
 static LEGACY: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
@@ -55,7 +55,7 @@ impl Crypto {
 
 /// Loads the legacy provider, where there is one, and the default one with it: that is no
 /// longer loaded by itself once any other is.
-pub fn load_legacy() {
+pub fn load() {
     let Some(crypto) = Crypto::look_up() else {
         return;
     };
@@ -72,7 +72,7 @@ pub fn load_legacy() {
 }
 
 /// Unloads the legacy provider if no legion's cipher comes from it. Returns whether one does.
-pub fn settle(legions: &[Legion]) -> bool {
+pub fn unload_if_unused(legions: &[Legion]) -> bool {
     let legacy = LEGACY.load(Ordering::Relaxed);
     let Some(crypto) = Crypto::look_up().filter(|_| !legacy.is_null()) else {
         return false;

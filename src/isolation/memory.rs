@@ -370,7 +370,7 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            crate::fork::watch();
+            crate::isolation::fork::watch();
             run(move || {
                 let here = std::hint::black_box([0_u8; 64]);
                 tell.send(here.as_ptr() as usize).unwrap();

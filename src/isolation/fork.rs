@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use crate::confidential;
+use super::memory;
 
 const FREE: i32 = -1;
 
@@ -80,7 +80,7 @@ impl<T: AsRawFd> Uninherited<T> {
                 .is_ok()
         });
         if slot.is_none() {
-            confidential::note_shortfall();
+            memory::note_shortfall();
         }
         Uninherited {
             open: ManuallyDrop::new(open),
@@ -124,7 +124,7 @@ pub fn watch() {
         let result =
             unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
         if result != 0 {
-            confidential::note_shortfall();
+            memory::note_shortfall();
         }
     });
 }
@@ -142,7 +142,7 @@ unsafe extern "C" fn after_fork() {
 unsafe extern "C" fn in_child() {
     // SAFETY: locked before the fork, on the thread that this is a copy of.
     unsafe { FORKING.unlock() };
-    confidential::keep_stacks();
+    memory::keep_stacks();
     for slot in &OPEN {
         let fd = slot.swap(FREE, Ordering::Relaxed);
         if fd != FREE {

@@ -1,5 +1,6 @@
 //! Pairs to a validated takeover order, with every mistake named.
 
+pub mod keyval;
 mod mistake;
 #[cfg(test)]
 mod tests;
@@ -10,9 +11,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::keyval::{self, Item};
 use crate::secret::{FileError, Secret};
 use crate::text;
+use keyval::Item;
 
 pub use mistake::{Mistake, Reason};
 pub use url::Url;

@@ -72,7 +72,7 @@ impl Item {
 }
 
 #[cfg(test)]
-#[path = "../fuzz/properties/keyval.rs"]
+#[path = "../../fuzz/properties/keyval.rs"]
 mod properties;
 
 #[cfg(test)]

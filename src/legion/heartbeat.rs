@@ -1,0 +1,292 @@
+//! Keeps the node in its legion while a takeover runs on another thread.
+//!
+//! uWSGI calls a legion action on its legion thread, which neither announces the node nor listens
+//! to its peers meanwhile. So the takeover gets a thread of its own, and the legion thread
+//! announces.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::standstill::Standstill;
+use crate::{isolation, sys};
+
+/// How often a wait is reported.
+const REPORT: Duration = Duration::from_secs(10);
+
+/// How long a result may still take when the bound has passed: the whole process may not have run
+/// for a while, and then the takeover, too, learns the time only now.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// What happens on the legion thread meanwhile.
+pub struct Heartbeat<'a> {
+    /// How often to beat; `None` for never.
+    pub interval: Option<Duration>,
+    /// Announces the node.
+    pub beat: &'a mut dyn FnMut(),
+    /// Logs a line.
+    pub log: &'a mut dyn FnMut(String),
+}
+
+/// Why there is no result.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    #[error("no thread could be started for it: {0}")]
+    NoThread(#[from] io::Error),
+    #[error("it ended in a panic, which is a bug in uwsgi-hetzner (see above)")]
+    Panicked,
+    #[error(
+        "it did not end in time: a file that it reads hangs, or there is a bug in uwsgi-hetzner"
+    )]
+    Overdue,
+}
+
+/// Passes the takeover's log lines to the legion thread, which writes them.
+pub struct Lines(Sender<String>);
+
+impl Lines {
+    pub fn log(&self, line: String) {
+        // The receiver is gone if the takeover was given up; ignore that.
+        let _ = self.0.send(line);
+    }
+}
+
+/// Runs `work` on a thread of its own, and beats on this one until it ends or `bound` has passed.
+/// Every ten seconds it logs that it is still waiting, and for how long it will at most: `deadline`.
+///
+/// # Errors
+/// The thread could not be started, panicked, or did not end in time; then it is left alone.
+pub fn run_with_heartbeat<T: Send + 'static>(
+    heartbeat: &mut Heartbeat,
+    deadline: Duration,
+    bound: Duration,
+    work: impl FnOnce(&Lines) -> T + Send + 'static,
+) -> Result<T, WorkerError> {
+    let (sender, lines) = mpsc::channel();
+    let worker = isolation::spawn("takeover", move || work(&Lines(sender)))?;
+    wait_for(heartbeat, deadline, bound, &lines, worker)
+}
+
+fn wait_for<T>(
+    heartbeat: &mut Heartbeat,
+    deadline: Duration,
+    bound: Duration,
+    lines: &Receiver<String>,
+    worker: JoinHandle<T>,
+) -> Result<T, WorkerError> {
+    let start = Instant::now();
+    let mut next_beat = heartbeat.interval.map(|_| start);
+    let mut next_report = start + REPORT;
+    let mut end = start + bound;
+    let mut is_last_call = false;
+    loop {
+        let now = Instant::now();
+        if next_beat.is_some_and(|next| next <= now) {
+            (heartbeat.beat)();
+            next_beat = heartbeat.interval.map(|interval| now + interval);
+        }
+        if next_report <= now {
+            let (elapsed, deadline) = (start.elapsed().as_secs(), deadline.as_secs());
+            (heartbeat.log)(format!(
+                "still waiting after {elapsed} s (deadline {deadline} s)"
+            ));
+            next_report += REPORT;
+        }
+        if now >= end {
+            if is_last_call {
+                return Err(WorkerError::Overdue);
+            }
+            is_last_call = true;
+            end = now + LAST_CALL;
+        }
+        let wake = next_report.min(end);
+        let wake = next_beat.map_or(wake, |beat| beat.min(wake));
+        match lines.recv_timeout(wake.saturating_duration_since(now)) {
+            Ok(line) => (heartbeat.log)(line),
+            Err(RecvTimeoutError::Timeout) => {}
+            // The worker has nothing left to do but end, so no thread is left afterwards.
+            Err(RecvTimeoutError::Disconnected) => {
+                return worker.join().map_err(|_| WorkerError::Panicked);
+            }
+        }
+    }
+}
+
+/// Whether the votes that a takeover follows are still valid, for the takeover's thread to ask
+/// before each change.
+///
+/// The legion thread does not listen to the peers while a takeover runs, but it notices whether
+/// they send anything. A node that heard nobody for longer than `legion-tolerance` was isolated,
+/// and its peers may have elected another Lord. The same holds for a node that did not run.
+pub struct Mandate {
+    /// The takeover began then, in time since the machine was started.
+    began: Duration,
+    tolerance: Duration,
+    /// A Lord of this legion needs the votes of others.
+    needs_votes: bool,
+    /// When a peer was last heard, in milliseconds since the machine was started.
+    heard: AtomicU64,
+    was_isolated: AtomicBool,
+}
+
+impl Mandate {
+    pub fn new(now: Duration, tolerance: Duration, needs_votes: bool) -> Mandate {
+        Mandate {
+            began: now,
+            tolerance,
+            needs_votes,
+            heard: AtomicU64::new(millis(now)),
+            was_isolated: AtomicBool::new(false),
+        }
+    }
+
+    /// For the legion thread, at each beat: `packets` have arrived since the last.
+    pub fn note_beat(&self, now: Duration, packets: usize) {
+        if self.is_isolated(now) {
+            self.was_isolated.store(true, Ordering::Relaxed);
+        }
+        if packets > 0 {
+            self.heard.store(millis(now), Ordering::Relaxed);
+        }
+    }
+
+    fn is_isolated(&self, now: Duration) -> bool {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.needs_votes && now.saturating_sub(heard) > self.tolerance
+    }
+
+    /// Whether the votes are still valid.
+    pub fn is_valid(&self, standstill: &Standstill) -> bool {
+        let now = sys::uptime();
+        let stood_still = standstill.last(now).is_some_and(|last| last > self.began);
+        !stood_still && !self.was_isolated.load(Ordering::Relaxed) && !self.is_isolated(now)
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Barrier};
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// Runs `work` and returns its result, the number of beats and the lines.
+    fn run<T: Send + 'static>(
+        interval: Option<Duration>,
+        bound: Duration,
+        mut on_beat: impl FnMut(usize),
+        work: impl FnOnce(&Lines) -> T + Send + 'static,
+    ) -> (Result<T, WorkerError>, usize, Vec<String>) {
+        let (mut beats, mut lines) = (0, Vec::new());
+        let mut heartbeat = Heartbeat {
+            interval,
+            beat: &mut || {
+                beats += 1;
+                on_beat(beats);
+            },
+            log: &mut |line| lines.push(line),
+        };
+        let result = run_with_heartbeat(&mut heartbeat, bound, bound, work);
+        (result, beats, lines)
+    }
+
+    #[test]
+    fn it_beats_until_the_work_ends() {
+        let barrier = Arc::new(Barrier::new(2));
+        let third_beat = barrier.clone();
+        let on_beat = move |beats| {
+            if beats == 3 {
+                third_beat.wait();
+            }
+        };
+        let (result, beats, _) = run(Some(Duration::from_millis(1)), LONG, on_beat, move |_| {
+            barrier.wait().is_leader()
+        });
+        assert!(result.is_ok() && beats >= 3);
+    }
+
+    #[test]
+    fn it_does_not_beat_without_an_interval() {
+        let (result, beats, _) = run(None, LONG, |_| {}, |_| 7);
+        assert_eq!((result.unwrap(), beats), (7, 0));
+    }
+
+    #[test]
+    fn lines_are_logged_in_their_order_and_before_the_end() {
+        let (_, _, lines) = run(
+            None,
+            LONG,
+            |_| {},
+            |lines| {
+                lines.log("one".into());
+                lines.log("two".into());
+            },
+        );
+        assert_eq!(lines, ["one", "two"]);
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let (result, _, _) = run(None, LONG, |_| {}, |_| panic!("on purpose"));
+        let result: Result<(), WorkerError> = result;
+        assert!(matches!(result, Err(WorkerError::Panicked)));
+    }
+
+    #[test]
+    fn work_that_does_not_end_in_time_is_left_alone() {
+        let (hold, held) = mpsc::channel::<()>();
+        let (result, _, _) = run(
+            None,
+            Duration::from_millis(10),
+            |_| {},
+            move |_| held.recv(),
+        );
+        assert!(matches!(result, Err(WorkerError::Overdue)));
+        drop(hold);
+    }
+
+    #[test]
+    fn a_result_that_is_there_counts_however_late_it_is() {
+        let (result, _, _) = run(None, Duration::ZERO, |_| {}, |_| 7);
+        assert_eq!(result.unwrap(), 7);
+    }
+
+    fn mandate(needs_votes: bool) -> (Mandate, Duration) {
+        let now = sys::uptime();
+        let mandate = Mandate::new(now, Duration::from_secs(5), needs_votes);
+        (mandate, now)
+    }
+
+    #[test]
+    fn votes_are_valid_while_peers_are_heard() {
+        let (mandate, start) = mandate(true);
+        for second in 1..20 {
+            mandate.note_beat(start + Duration::from_secs(second), 2);
+        }
+        assert!(!mandate.is_isolated(start + Duration::from_secs(23)));
+        assert!(mandate.is_isolated(start + Duration::from_secs(25)));
+        assert!(mandate.is_valid(&Standstill::new()));
+    }
+
+    #[test]
+    fn a_node_that_was_isolated_once_has_no_valid_votes() {
+        let (mandate, start) = mandate(true);
+        mandate.note_beat(start + Duration::from_secs(6), 1);
+        assert!(!mandate.is_valid(&Standstill::new()));
+    }
+
+    #[test]
+    fn a_node_that_needs_no_votes_is_never_isolated() {
+        let (mandate, start) = mandate(false);
+        mandate.note_beat(start + Duration::from_secs(60), 0);
+        assert!(mandate.is_valid(&Standstill::new()));
+    }
+}

@@ -1,0 +1,546 @@
+//! How a node stands for election, and the one place where its valor is written.
+//!
+//! uWSGI's election knows one number, the valor. After a failed lord hook uWSGI makes the node
+//! fall silent for `legion-death-on-lord-error` seconds, and then it announces itself as dead
+//! forever (core/legion.c, `legions_check_nodes_step2`). A silent node does not vote either, so
+//! with one server dead and the next misconfigured the healthy third has no quorum. So a node that
+//! failed goes on announcing itself, with a valor by which others go first.
+//!
+//! Peers take a node with another valor for a new one, and keep the old entry until
+//! `legion-tolerance` is over. Meanwhile nobody is elected, and no Lord steps down. So there are two
+//! ways to change it:
+//!
+//! - *quietly*: a Lord stays Lord while its peers forget the old entry.
+//! - *announced*: the node announces its death with the old valor first, and its peers forget the
+//!   entry at once. This is for a node that others are to replace soon.
+//!
+//! A node whose configured valor is below 1000 has no room below it, so it can only step back by
+//! falling silent, as uWSGI does it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::sys;
+use crate::uwsgi::{Legion, LegionThread, MainThread, settings};
+
+/// Configured valors from here on have room for low ones below them.
+pub const LEAST_CONFIGURED: u64 = 1000;
+/// The largest valor that peers can store (`uwsgi_legion_add_node` takes 16 bits).
+pub const MOST: u64 = 65_535;
+
+/// For this long a node that failed does not stand at all, so that others can be elected.
+const ASIDE: Duration = Duration::from_secs(10);
+/// The same after more than one failure in a row.
+const ASIDE_AGAIN: Duration = Duration::from_secs(20);
+/// How long a node steps back if `legion-death-on-lord-error` is missing.
+const DEFAULT_SUSPENSION: Duration = Duration::from_secs(60);
+/// For this long after an action has failed, what uWSGI makes of that is undone.
+const UNDO: Duration = Duration::from_secs(4);
+/// A takeover that begins within this time after a failure belongs to the same election.
+const SAME_ELECTION: Duration = Duration::from_secs(1);
+/// uWSGI announces nothing for this long after a failed action, in seconds, so that it announces no
+/// death of its own.
+const SILENCE: libc::time_t = 2;
+
+/// How a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It votes, and never stands.
+    Voter,
+    /// It stands if nobody better does, because its last takeover failed.
+    LastResort,
+    /// It stands if no healthy node does, because its application is sick.
+    Sick,
+    /// It stands as configured.
+    Fit,
+    /// It is Lord, and nobody is to take that from it.
+    Holder,
+}
+
+/// What a node's standing is decided by.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed {
+    /// The time since the machine was started.
+    pub now: Duration,
+    pub is_lord: bool,
+    /// Another node stands for election.
+    pub has_rival: bool,
+    /// Its application is sick.
+    pub is_sick: bool,
+}
+
+/// Rules that do not change while uWSGI runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// The valor in the configuration.
+    pub configured: u64,
+    /// How long a failed node steps back.
+    pub suspension: Duration,
+    /// A Lord keeps the lordship when a node with a higher valor comes back.
+    pub no_preempt: bool,
+    /// For how long a Lord that lost its lordship may win it back as it was.
+    pub tolerance: Duration,
+}
+
+impl Rules {
+    pub fn of(legion: Legion, no_preempt: bool) -> Rules {
+        Rules {
+            configured: legion.valor(),
+            suspension: settings::death_on_lord_error().unwrap_or(DEFAULT_SUSPENSION),
+            no_preempt,
+            tolerance: settings::tolerance(),
+        }
+    }
+
+    /// Whether this node's valor may be changed. An arbiter stays one.
+    pub fn is_movable(&self) -> bool {
+        (LEAST_CONFIGURED..=MOST).contains(&self.configured)
+    }
+}
+
+/// The last failures of a node.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    /// How many in a row.
+    count: u32,
+    /// When the last one was.
+    last: Duration,
+    /// Retrying does not help until somebody has fixed something.
+    for_good: bool,
+}
+
+/// What decides how a node stands. It touches nothing.
+#[derive(Debug)]
+pub struct Candidacy {
+    rules: Rules,
+    failures: Option<Failures>,
+    standing: Standing,
+    last_lord: Option<Duration>,
+}
+
+impl Candidacy {
+    pub fn new(rules: Rules) -> Candidacy {
+        Candidacy {
+            rules,
+            failures: None,
+            standing: Standing::Fit,
+            last_lord: None,
+        }
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// A takeover failed. The node does not stand for a while.
+    pub fn note_failure(&mut self, now: Duration, for_good: bool) {
+        let count = self.failures.map_or(0, |failures| failures.count) + 1;
+        self.failures = Some(Failures {
+            count,
+            last: now,
+            for_good,
+        });
+        self.standing = Standing::Voter;
+        self.last_lord = None;
+    }
+
+    /// A takeover that began then succeeded. It does not make up for another hook of the same
+    /// election that failed right before it.
+    pub fn note_success(&mut self, began: Duration) {
+        let is_same_election = |failures: &Failures| failures.last + SAME_ELECTION > began;
+        self.failures = self.failures.filter(is_same_election);
+    }
+
+    /// The lordship was lost for good.
+    pub fn note_lost_lordship(&mut self) {
+        self.last_lord = None;
+    }
+
+    /// How the node stands from now on. Asked in each of the master's cycles.
+    pub fn decide(&mut self, seen: Observed) -> Standing {
+        if seen.is_lord {
+            self.last_lord = Some(seen.now);
+        }
+        self.failures = self
+            .failures
+            .filter(|failures| seen.now.saturating_sub(failures.last) < self.rules.suspension);
+        let was_lord = self
+            .last_lord
+            .is_some_and(|last| seen.now.saturating_sub(last) <= self.rules.tolerance);
+        self.standing = match self.failures {
+            Some(failures) => self.after_failure(failures, seen),
+            None if seen.is_sick => Standing::Sick,
+            None if self.rules.no_preempt && was_lord => Standing::Holder,
+            None => Standing::Fit,
+        };
+        self.standing
+    }
+
+    fn after_failure(&self, failures: Failures, seen: Observed) -> Standing {
+        let aside = match failures.count {
+            1 => ASIDE,
+            _ => ASIDE_AGAIN,
+        };
+        match seen.now.saturating_sub(failures.last) {
+            _ if failures.for_good => Standing::Voter,
+            since if since < aside => Standing::Voter,
+            // Once it stands, it does until it fails again.
+            _ if self.standing == Standing::LastResort || !seen.has_rival => Standing::LastResort,
+            _ => Standing::Voter,
+        }
+    }
+
+    /// The valor that this standing has.
+    pub fn valor(&self) -> u64 {
+        let order = order(self.rules.configured);
+        match self.standing {
+            Standing::Voter => 0,
+            Standing::LastResort => {
+                let count = self.failures.map_or(1, |failures| failures.count.min(5));
+                550 - 100 * u64::from(count) + order / 10
+            }
+            Standing::Sick => 600 + order,
+            Standing::Fit => self.rules.configured,
+            Standing::Holder => MOST,
+        }
+    }
+}
+
+/// A number below 400 that keeps the order of the usual configured valors: those that differ by
+/// hundreds, and those that count down by one.
+fn order(configured: u64) -> u64 {
+    (configured / 256).min(39) * 10 + configured % 10
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Standing::Voter => "stepping back; this node votes, and does not stand for election",
+            Standing::LastResort => {
+                "standing for election as the last resort, because no other node does"
+            }
+            Standing::Sick => {
+                "stepping back; this node stands for election only if no healthy node does"
+            }
+            Standing::Fit => "fit; this node stands for election with its configured valor",
+            Standing::Holder => "this node is Lord, and keeps that when a higher valor comes back",
+        })
+    }
+}
+
+/// Writes a node's valor.
+#[derive(Debug)]
+pub struct Valor {
+    written: u64,
+    /// An announced change that is under way.
+    pending: Option<Pending>,
+    /// An action has failed then, and uWSGI's suspension is to be undone.
+    failed: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    target: u64,
+    since: Duration,
+    /// The death has been announced.
+    is_announced: bool,
+}
+
+impl Valor {
+    pub fn new(legion: Legion) -> Valor {
+        Valor {
+            written: legion.valor(),
+            pending: None,
+            failed: None,
+        }
+    }
+
+    /// Steps back within a failed lord action: announces the death with the old valor, and then
+    /// goes on as a voter. What uWSGI announces after the action is suppressed.
+    pub fn step_back(&mut self, legion: Legion, thread: &LegionThread, now: Duration) {
+        legion.set_dead(true);
+        legion.announce(thread);
+        legion.set_valor(0);
+        self.written = 0;
+        self.pending = None;
+        legion.set_dead(false);
+        self.note_failed_action(legion, now);
+    }
+
+    /// A lord action returns an error. uWSGI then marks the node dead and suspends it, or makes it
+    /// Lord all the same; both will be undone.
+    pub fn note_failed_action(&mut self, legion: Legion, now: Duration) {
+        legion.set_suspended_until(sys::unix_time() + SILENCE);
+        self.failed = Some(now);
+    }
+
+    /// Undoes what uWSGI makes of a failed action.
+    pub fn undo_suspension(&mut self, legion: Legion, _: &MainThread, now: Duration) {
+        let Some(failed) = self.failed else {
+            return;
+        };
+        if legion.is_lord() {
+            legion.forget_lordship();
+        }
+        if legion.is_dead() || legion.is_suspended() {
+            legion.set_dead(false);
+            legion.set_suspended_until(0);
+        }
+        // uWSGI may be in the middle of it, so once is not enough.
+        if now.saturating_sub(failed) >= UNDO {
+            self.failed = None;
+        }
+    }
+
+    /// Makes `target` the node's valor. `announced`: others are to replace it soon.
+    pub fn set(
+        &mut self,
+        legion: Legion,
+        _: &MainThread,
+        target: u64,
+        announced: bool,
+        now: Duration,
+    ) {
+        if self
+            .pending
+            .as_ref()
+            .map_or(self.written, |pending| pending.target)
+            == target
+        {
+            return;
+        }
+        if !announced {
+            if self.pending.take().is_some() {
+                legion.set_dead(false);
+            }
+            legion.set_valor(target);
+            self.written = target;
+            return;
+        }
+        legion.set_dead(true);
+        // An announcement sets this to 0 (`uwsgi_legion_announce`), and so tells that it was made.
+        legion.set_suspended_until(1);
+        self.pending = Some(Pending {
+            target,
+            since: now,
+            is_announced: false,
+        });
+    }
+
+    /// Carries an announced change on.
+    pub fn advance(&mut self, legion: Legion, _: &MainThread, now: Duration) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        let patience = 3 * settings::announce_interval() + Duration::from_secs(3);
+        if !pending.is_announced && now.saturating_sub(pending.since) < patience {
+            // The announcement is made right after that, so the rest follows in the next cycle.
+            pending.is_announced = legion.suspended_until() == 0;
+            return;
+        }
+        legion.set_valor(pending.target);
+        self.written = pending.target;
+        legion.set_dead(false);
+        self.pending = None;
+    }
+
+    /// Makes sure that a node that falls silent after a failure comes back: nothing in uWSGI clears
+    /// its dead mark. While it is suspended it announces nothing, so nobody notices. Returns whether
+    /// that was done just now.
+    pub fn revive_suspended(&mut self, legion: Legion, _: &MainThread, now: Duration) -> bool {
+        let has_failed = self
+            .failed
+            .is_some_and(|failed| now.saturating_sub(failed) >= UNDO);
+        let revived = (legion.is_suspended() || has_failed) && legion.is_dead();
+        if revived {
+            legion.set_dead(false);
+        }
+        if has_failed {
+            self.failed = None;
+        }
+        revived
+    }
+
+    /// The same node is to fall silent as uWSGI does it.
+    pub fn note_silence(&mut self, now: Duration) {
+        self.failed = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        configured: 9999,
+        suspension: Duration::from_secs(300),
+        no_preempt: false,
+        tolerance: Duration::from_secs(5),
+    };
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn seen(second: u64) -> Observed {
+        Observed {
+            now: at(second),
+            is_lord: false,
+            has_rival: true,
+            is_sick: false,
+        }
+    }
+
+    fn alone(second: u64) -> Observed {
+        Observed {
+            has_rival: false,
+            ..seen(second)
+        }
+    }
+
+    #[test]
+    fn a_node_is_fit_as_a_rule() {
+        let mut candidacy = Candidacy::new(RULES);
+        assert_eq!(candidacy.decide(seen(1)), Standing::Fit);
+        assert_eq!(candidacy.valor(), 9999);
+    }
+
+    #[test]
+    fn a_node_that_failed_for_good_votes_until_the_suspension_is_over() {
+        let mut candidacy = Candidacy::new(RULES);
+        candidacy.note_failure(at(100), true);
+        for second in 100..400 {
+            assert_eq!(candidacy.decide(alone(second)), Standing::Voter, "{second}");
+            assert_eq!(candidacy.valor(), 0);
+        }
+        assert_eq!(candidacy.decide(alone(400)), Standing::Fit);
+    }
+
+    #[test]
+    fn a_node_that_failed_stands_again_when_nobody_else_does() {
+        let mut candidacy = Candidacy::new(RULES);
+        candidacy.note_failure(at(100), false);
+        assert_eq!(candidacy.decide(alone(109)), Standing::Voter);
+        assert_eq!(candidacy.decide(seen(110)), Standing::Voter);
+        assert_eq!(candidacy.decide(alone(111)), Standing::LastResort);
+        assert_eq!(
+            candidacy.decide(seen(112)),
+            Standing::LastResort,
+            "it stays so"
+        );
+        let first = candidacy.valor();
+        assert!((1..LEAST_CONFIGURED).contains(&first), "{first}");
+        // Lower with each failure in a row, so that others go first.
+        candidacy.note_failure(at(120), false);
+        assert_eq!(candidacy.decide(alone(139)), Standing::Voter);
+        assert_eq!(candidacy.decide(alone(140)), Standing::LastResort);
+        assert!((1..first).contains(&candidacy.valor()));
+        for second in 141..420 {
+            assert_eq!(candidacy.decide(seen(second)), Standing::LastResort);
+        }
+        assert_eq!(candidacy.decide(seen(420)), Standing::Fit);
+    }
+
+    #[test]
+    fn a_takeover_that_succeeds_makes_it_fit() {
+        let mut candidacy = Candidacy::new(RULES);
+        candidacy.note_failure(at(100), false);
+        candidacy.note_success(at(100));
+        assert_eq!(
+            candidacy.decide(seen(101)),
+            Standing::Voter,
+            "another hook failed"
+        );
+        candidacy.note_success(at(111));
+        assert_eq!(candidacy.decide(seen(112)), Standing::Fit);
+    }
+
+    #[test]
+    fn a_sick_node_comes_after_fit_ones_and_before_those_that_failed() {
+        let mut sick = Candidacy::new(RULES);
+        let is_sick = Observed {
+            is_sick: true,
+            ..seen(1)
+        };
+        assert_eq!(sick.decide(is_sick), Standing::Sick);
+        let mut failed = Candidacy::new(RULES);
+        failed.note_failure(at(1), false);
+        failed.decide(alone(50));
+        assert!(failed.valor() < sick.valor() && sick.valor() < LEAST_CONFIGURED);
+    }
+
+    #[test]
+    fn low_valors_keep_the_order_of_the_configured_ones() {
+        let low = |configured| {
+            let mut candidacy = Candidacy::new(Rules {
+                configured,
+                ..RULES
+            });
+            let is_sick = Observed {
+                is_sick: true,
+                ..seen(1)
+            };
+            candidacy.decide(is_sick);
+            candidacy.valor()
+        };
+        for configured in [
+            [9999, 9998, 9997],
+            [5000, 4000, 3000],
+            [9000, 8000, 1000],
+            [1003, 1002, 1001],
+            [65_535, 9001, 1000],
+        ] {
+            let lows = configured.map(low);
+            assert!(
+                lows.is_sorted_by(|one, other| one > other),
+                "{configured:?}: {lows:?}"
+            );
+            assert!(lows.iter().all(|low| (1..LEAST_CONFIGURED).contains(low)));
+        }
+    }
+
+    #[test]
+    fn a_lord_that_nobody_is_to_replace_keeps_its_lordship_over_a_short_loss() {
+        let mut candidacy = Candidacy::new(Rules {
+            no_preempt: true,
+            ..RULES
+        });
+        let lord = |second| Observed {
+            is_lord: true,
+            ..seen(second)
+        };
+        assert_eq!(candidacy.decide(seen(1)), Standing::Fit);
+        assert_eq!(candidacy.decide(lord(2)), Standing::Holder);
+        assert_eq!(candidacy.valor(), MOST);
+        assert_eq!(candidacy.decide(seen(7)), Standing::Holder);
+        assert_eq!(candidacy.decide(seen(8)), Standing::Fit);
+        candidacy.decide(lord(9));
+        candidacy.note_lost_lordship();
+        assert_eq!(candidacy.decide(seen(10)), Standing::Fit);
+        let sick = Observed {
+            is_sick: true,
+            ..lord(11)
+        };
+        assert_eq!(candidacy.decide(sick), Standing::Sick);
+    }
+
+    #[test]
+    fn only_valors_with_room_below_them_are_moved() {
+        for (configured, is_movable) in [
+            (0, false),
+            (1, false),
+            (999, false),
+            (1000, true),
+            (65_535, true),
+        ] {
+            assert_eq!(
+                Rules {
+                    configured,
+                    ..RULES
+                }
+                .is_movable(),
+                is_movable
+            );
+        }
+    }
+}

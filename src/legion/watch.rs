@@ -1,0 +1,486 @@
+//! A Lord looks whether the address is really routed to it.
+//!
+//! It looks now and then, and when something in the legion may have moved the address: then as
+//! soon as the legion agrees on this node again, and once more two minutes later, because a switch
+//! may still have been running. What it does about an address that it finds elsewhere depends on
+//! which of the two it was.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::lordship::Votes;
+use crate::order::WatchAction;
+use crate::takeover::{Look, Problem};
+
+/// The second look after an event: by then a switch that was running has ended.
+const SECOND_LOOK: Duration = Duration::from_secs(120);
+/// The next look while a switch is running.
+const WHILE_CHANGING: Duration = Duration::from_secs(15);
+/// The next look after one that got no answer, if something may have moved the address.
+const AFTER_SILENCE: Duration = Duration::from_secs(30);
+/// The next try after the requests an hour were used up.
+const AFTER_USED_UP: Duration = Duration::from_secs(60);
+/// How often at most an address that nobody in the legion has moved is taken back.
+const BETWEEN_RETAKES: Duration = Duration::from_secs(600);
+/// How often at most the same is logged again.
+const BETWEEN_REMINDERS: Duration = Duration::from_secs(3600);
+
+/// Why a look is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Time has passed.
+    Routine,
+    /// Something in the legion may have moved the address.
+    Event,
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub enum Finding {
+    Ours,
+    /// Two looks in a row, some seconds apart, said so.
+    Elsewhere(Option<String>),
+    Changing,
+    Unanswered(Problem),
+    Unsupported(Problem),
+    Refused(Problem),
+    /// The requests an hour are used up, so nothing was sent.
+    NotSent,
+}
+
+impl Finding {
+    /// What two looks in a row mean. Without a second one, one that shows another server means
+    /// nothing.
+    pub fn of(first: Option<Look>, second: impl FnOnce() -> Option<Look>) -> Finding {
+        let decisive = match first {
+            Some(Look::Elsewhere { .. }) => match second() {
+                Some(Look::Elsewhere { to, .. }) => return Finding::Elsewhere(to),
+                other => other,
+            },
+            other => other,
+        };
+        match decisive {
+            None | Some(Look::Elsewhere { .. }) => Finding::NotSent,
+            Some(Look::Ours) => Finding::Ours,
+            Some(Look::Changing) => Finding::Changing,
+            Some(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
+                Finding::Unanswered(problem)
+            }
+            Some(Look::Unsupported(problem)) => Finding::Unsupported(problem),
+            Some(Look::Refused(problem)) => Finding::Refused(problem),
+        }
+    }
+}
+
+/// What follows from a look.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Nothing,
+    /// Worth a line in the log.
+    Log(Note),
+    /// The node must become Lord again, and so take over again.
+    Retake(Note),
+}
+
+/// A line for the log, about the address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    BackHere,
+    MovedBy {
+        whom: Cause,
+        to: Option<String>,
+        retake: bool,
+    },
+    NoAnswer(Problem),
+    CannotLook(Problem),
+    Refused(Problem),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::BackHere => f.write_str("it is routed to this server again"),
+            Note::MovedBy { whom, to, retake } => {
+                match to {
+                    Some(to) => write!(
+                        f,
+                        "WARNING it is routed to {to}, not to this server, which is Lord; "
+                    )?,
+                    None => f.write_str(
+                        "WARNING it is routed to no server, although this one is Lord; ",
+                    )?,
+                }
+                match (whom, retake) {
+                    (Cause::Event, _) => f.write_str(
+                        "another node may have taken it over meanwhile: becoming Lord again",
+                    ),
+                    (Cause::Routine, true) => f.write_str(
+                        "nothing in the legion explains that: routing it back (watch_action=retake)",
+                    ),
+                    (Cause::Routine, false) => f.write_str(
+                        "nothing in the legion explains that: somebody moved it. Route it back by \
+                         hand, or restart the Lord",
+                    ),
+                }
+            }
+            Note::NoAnswer(problem) => write!(
+                f,
+                "WARNING it is not known whether it is still routed to this server: {problem}"
+            ),
+            Note::CannotLook(problem) => write!(
+                f,
+                "WARNING it cannot be checked whether it stays routed to this server, because the \
+                 endpoint has no GET: {problem}"
+            ),
+            Note::Refused(problem) => write!(
+                f,
+                "ERROR it cannot be checked whether it is still routed to this server, and is not \
+                 tried again before the next takeover: {problem}"
+            ),
+        }
+    }
+}
+
+/// The looks at one address. Times are since the machine was started.
+#[derive(Debug)]
+pub struct Watch {
+    every: Duration,
+    action: WatchAction,
+    /// `None` before the first takeover, and once looking is of no use.
+    next: Option<Duration>,
+    second: Option<Duration>,
+    /// Something may have moved the address, and the legion does not agree on this node yet.
+    is_event_pending: bool,
+    /// The endpoint has no GET.
+    is_unsupported: bool,
+    is_elsewhere: bool,
+    is_unanswered: bool,
+    last_retake: Option<Duration>,
+    /// What was logged last, and when.
+    last_note: Option<(Note, Duration)>,
+}
+
+impl Watch {
+    pub fn new(every: Duration, action: WatchAction) -> Watch {
+        Watch {
+            every,
+            action,
+            next: None,
+            second: None,
+            is_event_pending: false,
+            is_unsupported: false,
+            is_elsewhere: false,
+            is_unanswered: false,
+            last_retake: None,
+            last_note: None,
+        }
+    }
+
+    /// A takeover succeeded. While it ran, this node did not hear its peers, so another look
+    /// follows when a switch of theirs would have ended.
+    pub fn note_takeover(&mut self, now: Duration) {
+        self.is_event_pending = false;
+        self.is_elsewhere = false;
+        self.is_unanswered = false;
+        self.next = Some(now + self.every);
+        self.second = Some(now + SECOND_LOOK);
+    }
+
+    /// Returns why a look is due, if one is. Asked in each of the master's cycles.
+    pub fn due(&mut self, now: Duration, is_lord: bool, votes: Votes) -> Option<Cause> {
+        let next = self.next.filter(|_| is_lord && !self.is_unsupported)?;
+        match votes {
+            Votes::Agreed => {}
+            // A peer follows another Lord, or none yet: the address may have moved.
+            Votes::Divided | Votes::Against => {
+                self.is_event_pending = true;
+                return None;
+            }
+            Votes::Missing => return None,
+        }
+        if std::mem::take(&mut self.is_event_pending) {
+            self.second = Some(now + SECOND_LOOK);
+            return Some(Cause::Event);
+        }
+        if self.second.is_some_and(|second| second <= now) {
+            self.second = None;
+            return Some(Cause::Event);
+        }
+        (next <= now).then_some(Cause::Routine)
+    }
+
+    /// A look that is due for this cause cannot be sent yet.
+    pub fn postpone(&mut self, cause: Cause) {
+        if cause == Cause::Event {
+            self.is_event_pending = true;
+        }
+    }
+
+    /// A look that was due for this cause is under way: the next regular one is later.
+    pub fn note_begun(&mut self, now: Duration) {
+        self.next = Some(now + self.every);
+    }
+
+    /// What follows from what a look found.
+    pub fn judge(&mut self, now: Duration, cause: Cause, finding: Finding) -> Verdict {
+        let was_unanswered = std::mem::take(&mut self.is_unanswered);
+        match finding {
+            Finding::Ours => match std::mem::take(&mut self.is_elsewhere) {
+                true => self.log(now, Note::BackHere),
+                false => Verdict::Nothing,
+            },
+            Finding::Elsewhere(to) => self.elsewhere(now, cause, to),
+            Finding::Changing => {
+                self.look_again(now + WHILE_CHANGING, cause);
+                Verdict::Nothing
+            }
+            Finding::NotSent => {
+                self.look_again(now + AFTER_USED_UP, cause);
+                Verdict::Nothing
+            }
+            Finding::Unanswered(problem) => {
+                if cause == Cause::Event {
+                    self.look_again(now + AFTER_SILENCE, cause);
+                }
+                self.is_unanswered = true;
+                match was_unanswered {
+                    true => Verdict::Nothing,
+                    false => self.log(now, Note::NoAnswer(problem)),
+                }
+            }
+            Finding::Unsupported(problem) => {
+                self.is_unsupported = true;
+                self.log(now, Note::CannotLook(problem))
+            }
+            Finding::Refused(problem) => {
+                self.next = None;
+                self.log(now, Note::Refused(problem))
+            }
+        }
+    }
+
+    fn look_again(&mut self, at: Duration, cause: Cause) {
+        match cause {
+            Cause::Event => self.second = Some(self.second.map_or(at, |second| second.min(at))),
+            Cause::Routine => self.next = Some(at),
+        }
+    }
+
+    fn elsewhere(&mut self, now: Duration, cause: Cause, to: Option<String>) -> Verdict {
+        self.is_elsewhere = true;
+        let may_retake = self
+            .last_retake
+            .is_none_or(|last| now.saturating_sub(last) >= BETWEEN_RETAKES);
+        let retake = match (cause, self.action) {
+            (Cause::Event, _) => true,
+            (Cause::Routine, WatchAction::Retake) => may_retake,
+            (Cause::Routine, WatchAction::Warn) => false,
+        };
+        let note = Note::MovedBy {
+            whom: cause,
+            to,
+            retake,
+        };
+        if !retake {
+            return self.log(now, note);
+        }
+        if cause == Cause::Routine {
+            self.last_retake = Some(now);
+        }
+        self.last_note = Some((note.clone(), now));
+        Verdict::Retake(note)
+    }
+
+    /// The same is not logged again and again.
+    fn log(&mut self, now: Duration, note: Note) -> Verdict {
+        let is_known = self
+            .last_note
+            .as_ref()
+            .is_some_and(|(last, at)| *last == note && now.saturating_sub(*at) < BETWEEN_REMINDERS);
+        if is_known {
+            return Verdict::Nothing;
+        }
+        self.last_note = Some((note.clone(), now));
+        Verdict::Log(note)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn watch(action: WatchAction) -> Watch {
+        let mut watch = Watch::new(at(300), action);
+        watch.note_takeover(at(1000));
+        watch
+    }
+
+    fn problem() -> Problem {
+        Problem::new("it is broken")
+    }
+
+    fn elsewhere() -> Finding {
+        Finding::Elsewhere(Some("2.2.2.2".into()))
+    }
+
+    /// The looks of a Lord whose route stays, with these votes in each second.
+    fn looks(seconds: std::ops::Range<u64>, votes: impl Fn(u64) -> Votes) -> Vec<(u64, Cause)> {
+        let mut watch = watch(WatchAction::Warn);
+        let mut looks = Vec::new();
+        for second in seconds {
+            if let Some(cause) = watch.due(at(second), true, votes(second)) {
+                watch.note_begun(at(second));
+                assert_eq!(
+                    watch.judge(at(second), cause, Finding::Ours),
+                    Verdict::Nothing
+                );
+                looks.push((second, cause));
+            }
+        }
+        looks
+    }
+
+    #[test]
+    fn a_lord_looks_two_minutes_after_its_takeover_and_then_now_and_then() {
+        assert_eq!(
+            looks(1000..2100, |_| Votes::Agreed),
+            [
+                (1120, Cause::Event),
+                (1420, Cause::Routine),
+                (1720, Cause::Routine),
+                (2020, Cause::Routine)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_peer_that_follows_another_causes_two_looks_once_the_legion_agrees() {
+        let votes = |second| match second {
+            1500..1505 => Votes::Divided,
+            1505..1508 => Votes::Missing,
+            _ => Votes::Agreed,
+        };
+        assert_eq!(
+            looks(1130..1700, votes),
+            [
+                (1130, Cause::Event),
+                (1430, Cause::Routine),
+                (1508, Cause::Event),
+                (1628, Cause::Event)
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_lord_looks() {
+        let mut watch = watch(WatchAction::Warn);
+        for second in 1000..3000 {
+            assert_eq!(watch.due(at(second), false, Votes::Agreed), None);
+        }
+        let mut before = Watch::new(at(300), WatchAction::Warn);
+        assert_eq!(before.due(at(3000), true, Votes::Agreed), None);
+    }
+
+    #[test]
+    fn an_address_found_elsewhere_after_an_event_is_taken_back_each_time() {
+        let mut watch = watch(WatchAction::Warn);
+        for second in [1010, 1020] {
+            let verdict = watch.judge(at(second), Cause::Event, elsewhere());
+            assert!(matches!(verdict, Verdict::Retake(_)), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_somebody_moved_is_warned_of_once_an_hour() {
+        let mut watch = watch(WatchAction::Warn);
+        let mut warned = Vec::new();
+        for second in (1300..9000).step_by(300) {
+            match watch.judge(at(second), Cause::Routine, elsewhere()) {
+                Verdict::Log(note) => {
+                    assert!(note.to_string().contains("routed to 2.2.2.2"), "{note}");
+                    warned.push(second);
+                }
+                Verdict::Nothing => {}
+                Verdict::Retake(note) => panic!("{note}"),
+            }
+        }
+        assert_eq!(warned, [1300, 4900, 8500]);
+        let back = watch.judge(at(9000), Cause::Routine, Finding::Ours);
+        assert_eq!(back, Verdict::Log(Note::BackHere));
+    }
+
+    #[test]
+    fn with_retake_it_is_routed_back_once_in_ten_minutes() {
+        let mut watch = watch(WatchAction::Retake);
+        let retaken: Vec<u64> = (1300..3000)
+            .step_by(60)
+            .filter(|second| {
+                let verdict = watch.judge(at(*second), Cause::Routine, elsewhere());
+                matches!(verdict, Verdict::Retake(_))
+            })
+            .collect();
+        assert_eq!(retaken, [1300, 1900, 2500]);
+    }
+
+    #[test]
+    fn only_two_looks_in_a_row_prove_that_it_is_elsewhere() {
+        let look = || Look::Elsewhere {
+            to: None,
+            settled: false,
+        };
+        assert!(matches!(
+            Finding::of(Some(look()), || Some(look())),
+            Finding::Elsewhere(None)
+        ));
+        let one = Finding::of(Some(look()), || Some(Look::Ours));
+        assert!(matches!(one, Finding::Ours));
+        let one = Finding::of(Some(look()), || Some(Look::Unanswered(problem())));
+        assert!(matches!(one, Finding::Unanswered(_)));
+        assert!(matches!(
+            Finding::of(Some(look()), || None),
+            Finding::NotSent
+        ));
+    }
+
+    #[test]
+    fn a_look_without_answer_is_logged_once_and_repeated_after_an_event() {
+        let mut watch = watch(WatchAction::Warn);
+        assert_eq!(watch.due(at(1120), true, Votes::Agreed), Some(Cause::Event));
+        let verdict = watch.judge(at(1120), Cause::Event, Finding::Unanswered(problem()));
+        assert!(matches!(verdict, Verdict::Log(Note::NoAnswer(_))));
+        assert_eq!(
+            watch.due(at(1149), true, Votes::Agreed),
+            Some(Cause::Event).filter(|_| false)
+        );
+        assert_eq!(watch.due(at(1150), true, Votes::Agreed), Some(Cause::Event));
+        let verdict = watch.judge(at(1150), Cause::Event, Finding::Unanswered(problem()));
+        assert_eq!(verdict, Verdict::Nothing);
+    }
+
+    #[test]
+    fn a_refused_look_is_the_last_before_the_next_takeover() {
+        let mut watch = watch(WatchAction::Warn);
+        let verdict = watch.judge(at(1300), Cause::Routine, Finding::Refused(problem()));
+        assert!(matches!(verdict, Verdict::Log(Note::Refused(_))));
+        for second in 1300..9000 {
+            assert_eq!(watch.due(at(second), true, Votes::Agreed), None);
+        }
+        watch.note_takeover(at(9000));
+        assert!(watch.due(at(9300), true, Votes::Agreed).is_some());
+    }
+
+    #[test]
+    fn an_endpoint_without_get_is_looked_at_once() {
+        let mut watch = watch(WatchAction::Warn);
+        let verdict = watch.judge(at(1300), Cause::Routine, Finding::Unsupported(problem()));
+        assert!(matches!(verdict, Verdict::Log(Note::CannotLook(_))));
+        watch.note_takeover(at(2000));
+        for second in 2000..9000 {
+            assert_eq!(watch.due(at(second), true, Votes::Agreed), None);
+        }
+    }
+}
