@@ -91,7 +91,8 @@ pub fn failoverip(call: &Call) -> bool {
             member.vote_again(thread, now);
         }
         (End::Failed { for_good }, Some((thread, member))) => {
-            member.step_back(thread, now, *for_good);
+            let how = member.step_back(thread, now, *for_good);
+            log!(uwsgi::NAME, "legion \"{}\": {how}", member.legion.name());
         }
         (End::Succeeded | End::Failed { .. } | End::Outdated, _) => {}
     }

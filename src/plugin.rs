@@ -14,11 +14,8 @@ use crate::legion::member::{Member, Task};
 use crate::legion::standstill::Standstill;
 use crate::legion::watch::{Cause, Finding, Verdict};
 use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_plugin};
-use crate::uwsgi::{self, Caller, Legion, MainThread, legacy_cipher, log};
+use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
 use crate::{preflight, sys};
-
-/// What log lines that are not about a takeover begin with.
-const NAME: &str = "hetzner";
 
 /// What uWSGI's actions return.
 const DONE: c_int = 0;

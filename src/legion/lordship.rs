@@ -70,6 +70,11 @@ impl Lordship {
         self.disowned = None;
     }
 
+    /// Whether this process has taken over before.
+    pub fn has_taken_over(&self) -> bool {
+        self.takeover.is_some()
+    }
+
     /// Whether the lordship of this node is to be doubted. Asked in each of the master's cycles
     /// while it is Lord.
     pub fn doubt(

@@ -113,20 +113,37 @@ impl Member {
         state.valor.note_failed_action(self.legion, now);
     }
 
-    /// A lord hook is about to fail: the node steps back.
-    pub fn step_back(&self, thread: &LegionThread, now: Duration, for_good: bool) {
+    /// A lord hook is about to fail: the node steps back. Returns how, in words.
+    pub fn step_back(&self, thread: &LegionThread, now: Duration, for_good: bool) -> String {
         let mut state = self.state();
         state.candidacy.note_failure(now, for_good);
+        let seconds = self.rules.suspension.as_secs();
         match self.rules.is_movable() {
             true => state.valor.step_back(self.legion, thread, now),
             false => state.valor.note_silence(now),
         }
+        match (self.rules.is_movable(), for_good) {
+            (true, true) => format!(
+                "stepping back; this node votes, and does not stand for election for {seconds} s"
+            ),
+            (true, false) => format!(
+                "stepping back; this node votes, and for {seconds} s stands for election only if no \
+                 other node does"
+            ),
+            (false, _) => format!(
+                "stepping back; this node falls silent, because there is no room below its valor, \
+                 {}: configure valors from 1000 on",
+                self.rules.configured
+            ),
+        }
     }
 
-    /// A takeover that began then has ended, after so long. It does not stand for others that may
-    /// follow in the same hook.
+    /// A takeover that began then has ended. Another node may have begun one meanwhile if this one
+    /// did not hear its peers for long, or was Lord before and has become it again.
     pub fn note_takeover(&self, began: Duration, now: Duration, place: usize, succeeded: bool) {
         let mut state = self.state();
+        let was_deaf = now.saturating_sub(began) > settings::tolerance();
+        let in_doubt = was_deaf || state.lordship.has_taken_over();
         state.lordship.note_takeover(began);
         if succeeded {
             state.candidacy.note_success(began);
@@ -135,7 +152,7 @@ impl Member {
                 .iter_mut()
                 .find(|route| route.hook.place == place);
             if let Some(route) = route {
-                route.watch.note_takeover(now);
+                route.watch.note_takeover(now, in_doubt);
             }
         }
     }

@@ -156,6 +156,8 @@ pub struct Watch {
     is_elsewhere: bool,
     is_unanswered: bool,
     last_retake: Option<Duration>,
+    /// Why the node is about to become Lord again.
+    retaken_for: Option<Cause>,
     /// What was logged last, and when.
     last_note: Option<(Note, Duration)>,
 }
@@ -172,18 +174,20 @@ impl Watch {
             is_elsewhere: false,
             is_unanswered: false,
             last_retake: None,
+            retaken_for: None,
             last_note: None,
         }
     }
 
-    /// A takeover succeeded. While it ran, this node did not hear its peers, so another look
+    /// A takeover succeeded. `in_doubt`: another node may have begun one as well, so another look
     /// follows when a switch of theirs would have ended.
-    pub fn note_takeover(&mut self, now: Duration) {
+    pub fn note_takeover(&mut self, now: Duration, in_doubt: bool) {
+        let by_hand = self.retaken_for.take() == Some(Cause::Routine);
         self.is_event_pending = false;
         self.is_elsewhere = false;
         self.is_unanswered = false;
         self.next = Some(now + self.every);
-        self.second = Some(now + SECOND_LOOK);
+        self.second = (in_doubt && !by_hand).then_some(now + SECOND_LOOK);
     }
 
     /// Returns why a look is due, if one is. Asked in each of the master's cycles.
@@ -287,6 +291,7 @@ impl Watch {
         if cause == Cause::Routine {
             self.last_retake = Some(now);
         }
+        self.retaken_for = Some(cause);
         self.last_note = Some((note.clone(), now));
         Verdict::Retake(note)
     }
@@ -315,7 +320,7 @@ mod tests {
 
     fn watch(action: WatchAction) -> Watch {
         let mut watch = Watch::new(at(300), action);
-        watch.note_takeover(at(1000));
+        watch.note_takeover(at(1000), true);
         watch
     }
 
@@ -345,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lord_looks_two_minutes_after_its_takeover_and_then_now_and_then() {
+    fn a_lord_in_doubt_looks_two_minutes_after_its_takeover_and_then_now_and_then() {
         assert_eq!(
             looks(1000..2100, |_| Votes::Agreed),
             [
@@ -373,6 +378,18 @@ mod tests {
                 (1628, Cause::Event)
             ]
         );
+    }
+
+    #[test]
+    fn a_takeover_without_doubt_is_not_looked_after() {
+        let mut watch = watch(WatchAction::Retake);
+        watch.note_takeover(at(2000), false);
+        assert_eq!(watch.due(at(2299), true, Votes::Agreed), None);
+        // Nor is one that routed back what somebody had moved by hand.
+        let verdict = watch.judge(at(2300), Cause::Routine, elsewhere());
+        assert!(matches!(verdict, Verdict::Retake(_)));
+        watch.note_takeover(at(2301), true);
+        assert_eq!(watch.due(at(2600), true, Votes::Agreed), None);
     }
 
     #[test]
@@ -469,7 +486,7 @@ mod tests {
         for second in 1300..9000 {
             assert_eq!(watch.due(at(second), true, Votes::Agreed), None);
         }
-        watch.note_takeover(at(9000));
+        watch.note_takeover(at(9000), false);
         assert!(watch.due(at(9300), true, Votes::Agreed).is_some());
     }
 
@@ -478,7 +495,7 @@ mod tests {
         let mut watch = watch(WatchAction::Warn);
         let verdict = watch.judge(at(1300), Cause::Routine, Finding::Unsupported(problem()));
         assert!(matches!(verdict, Verdict::Log(Note::CannotLook(_))));
-        watch.note_takeover(at(2000));
+        watch.note_takeover(at(2000), true);
         for second in 2000..9000 {
             assert_eq!(watch.due(at(second), true, Votes::Agreed), None);
         }

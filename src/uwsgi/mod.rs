@@ -18,6 +18,9 @@ use abi::{ActionFunction, Functions, Log};
 
 pub use legion::{Hook, Legion, Peer, legions, stop_announcing};
 
+/// The name that log lines begin with if they are not about one takeover.
+pub const NAME: &str = "hetzner";
+
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 static LOG: OnceLock<Log> = OnceLock::new();
 

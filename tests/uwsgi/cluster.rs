@@ -1,19 +1,20 @@
-//! Three real uWSGI nodes, a Robot, and somebody who listens.
+//! Real uWSGI nodes, a mock Robot, and an observer that listens.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use testbed::robot::{Robot, Settings};
+use testbed::robot::{Method, Robot, Settings};
+use testbed::tcp_relay::{State, TcpRelay};
 use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE, Relay};
 
 use crate::context::{Context, action_to, ip};
 
 /// The main IPs of the servers.
-pub const SERVERS: [&str; 3] = ["1.1.1.1", "2.2.2.2", "3.3.3.3"];
+pub const SERVERS: [&str; 5] = ["1.1.1.1", "2.2.2.2", "3.3.3.3", "5.5.5.5", "6.6.6.6"];
 
 /// What a node logs when it has become Lord.
 pub const LORD: &str = "i am now the Lord of the Legion failover";
 
-/// A legion of three on loopback: the first node has the highest valor.
+/// A legion on loopback, usually of three: the first node has the highest valor.
 pub struct Cluster<'a> {
     context: &'a Context,
     pub robot: Robot,
@@ -23,11 +24,27 @@ pub struct Cluster<'a> {
     logs_before: Vec<String>,
     more: String,
     action_more: String,
+    /// Lines and keys of single nodes.
+    lines_of: Vec<String>,
+    keys_of: Vec<String>,
+    /// The ways between the nodes, by sender and receiver, and to the webservice; none unless asked
+    /// for.
+    ways: Vec<Vec<Option<Relay>>>,
+    ways_to_robot: Vec<TcpRelay>,
 }
 
 impl<'a> Cluster<'a> {
     /// A legion that is not started yet, with a quorum of 2.
     pub fn new(context: &'a Context, adapt: impl FnOnce(&mut Settings)) -> Cluster<'a> {
+        Cluster::of(context, 3, adapt)
+    }
+
+    /// A legion of so many nodes that is not started yet, with a quorum of more than half of them.
+    pub fn of(
+        context: &'a Context,
+        nodes: usize,
+        adapt: impl FnOnce(&mut Settings),
+    ) -> Cluster<'a> {
         let mut settings = Settings {
             failovers: vec![(ip("4.4.4.4"), None)],
             servers: SERVERS.map(ip).to_vec(),
@@ -39,12 +56,65 @@ impl<'a> Cluster<'a> {
         Cluster {
             context,
             robot: Robot::start(settings).expect("the Robot starts"),
-            legion: Legion::of(3),
+            legion: Legion::of(nodes),
             observer: Observer::start(),
-            nodes: vec![None, None, None],
+            nodes: (0..nodes).map(|_| None).collect(),
             logs_before: Vec::new(),
             more: "legion-death-on-lord-error = 5".into(),
             action_more: String::new(),
+            lines_of: vec![String::new(); nodes],
+            keys_of: vec![String::new(); nodes],
+            ways: Vec::new(),
+            ways_to_robot: Vec::new(),
+        }
+    }
+
+    /// Puts a relay on each way between two nodes, and between a node and the webservice.
+    pub fn with_relays(mut self) -> Cluster<'a> {
+        let ports = &self.legion.ports;
+        let way = |from: usize, to: usize| (from != to).then(|| Relay::to(ports[to]));
+        let nodes = 0..ports.len();
+        self.ways = nodes
+            .clone()
+            .map(|from| nodes.clone().map(|to| way(from, to)).collect())
+            .collect();
+        let to_robot = nodes.map(|_| TcpRelay::to(self.robot.port()).expect("a relay"));
+        self.ways_to_robot = to_robot.collect();
+        self
+    }
+
+    /// Adds lines to one node's configuration.
+    pub fn with_lines_of(mut self, node: usize, lines: &str) -> Cluster<'a> {
+        self.lines_of[node] = lines.into();
+        self
+    }
+
+    /// Adds keys to one node's action.
+    pub fn with_keys_of(mut self, node: usize, keys: &str) -> Cluster<'a> {
+        self.keys_of[node] = keys.into();
+        self
+    }
+
+    /// Lets packets between a node and its peers pass, or not.
+    pub fn set_peers_open(&self, node: usize, open: bool) {
+        for (from, ways) in self.ways.iter().enumerate() {
+            for (to, way) in ways.iter().enumerate() {
+                if let (Some(way), true) = (way, from == node || to == node) {
+                    way.set_open(open);
+                }
+            }
+        }
+    }
+
+    /// Lets a node reach the webservice, or refuses its connections.
+    pub fn set_robot_open(&self, node: usize, open: bool) {
+        let way = &self.ways_to_robot[node];
+        match open {
+            true => way.set(State::Open),
+            false => {
+                way.set(State::Refuse);
+                way.cut();
+            }
         }
     }
 
@@ -73,8 +143,23 @@ impl<'a> Cluster<'a> {
     }
 
     pub fn config(&self, node: usize) -> NodeConfig {
+        let port_to = |to: usize| match self.ways.get(node).and_then(|ways| ways[to].as_ref()) {
+            Some(way) => way.port(),
+            None => self.legion.ports[to],
+        };
+        let mut keys: Vec<String> = [&self.action_more, &self.keys_of[node]]
+            .into_iter()
+            .filter(|keys| !keys.is_empty())
+            .cloned()
+            .collect();
+        if let Some(way) = self.ways_to_robot.get(node) {
+            keys.push(format!(
+                "url={}",
+                self.robot.url_at(way.port(), ip("4.4.4.4"))
+            ));
+        }
         NodeConfig::new()
-            .line(self.legion.member(node))
+            .line(self.legion.member_via(node, port_to))
             .line(format!(
                 "legion-node = {} 127.0.0.1:{}",
                 self.legion.name,
@@ -82,10 +167,11 @@ impl<'a> Cluster<'a> {
             ))
             .line(format!(
                 "legion-lord = failover {}",
-                action_to(&self.robot, SERVERS[node], &self.action_more)
+                action_to(&self.robot, SERVERS[node], &keys.join(","))
             ))
             .line("legion-freq = 1\nlegion-tolerance = 5")
             .line(&self.more)
+            .line(&self.lines_of[node])
     }
 
     /// Starts a node whose announcements to its peers go through these.
@@ -134,11 +220,32 @@ impl<'a> Cluster<'a> {
         found.unwrap_or_else(|| panic!("node {node}: no {nth}. `{part}` in:\n{}", self.logs()))
     }
 
+    /// How many times a node asked for the failover IP.
+    pub fn posts_of(&self, node: usize) -> usize {
+        let body = format!("active_server_ip={}", SERVERS[node]);
+        let requests = self.robot.requests();
+        let is_of_node = |body_of: &[u8]| body_of == body.as_bytes();
+        requests
+            .iter()
+            .filter(|request| request.method == "POST" && is_of_node(&request.body))
+            .count()
+    }
+
+    /// How many requests of a kind have been received.
+    pub fn count(&self, method: Method) -> usize {
+        self.robot.count(method)
+    }
+
     /// Waits until the failover IP is this node's.
     #[track_caller]
     pub fn wait_for_route(&self, node: usize) {
+        self.wait_for_route_within(node, PATIENCE);
+    }
+
+    #[track_caller]
+    pub fn wait_for_route_within(&self, node: usize, patience: Duration) {
         let server = Some(ip(SERVERS[node]));
-        let came = self.robot.wait_for_route(ip("4.4.4.4"), server, PATIENCE);
+        let came = self.robot.wait_for_route(ip("4.4.4.4"), server, patience);
         assert!(
             came,
             "the route is not that of node {node}:\n{}",

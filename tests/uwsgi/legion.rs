@@ -20,8 +20,12 @@ pub const TESTS: &[Test] = &[
     ("legion_returns_after_failures_quorum_2", return_quorum_2),
     ("legion_returns_after_failures_quorum_1", return_quorum_1),
     (
-        "legion_death_is_announced_while_suspended",
-        death_while_suspended,
+        "legion_death_is_announced_after_a_failure",
+        death_after_failure,
+    ),
+    (
+        "legion_low_valor_steps_back_by_silence",
+        silence_of_a_low_valor,
     ),
     (
         "legion_death_is_announced_after_a_suspension",
@@ -94,6 +98,9 @@ fn heartbeat_while_refused(context: &Context) {
     assert_eq!(cluster.robot.posts(), 1);
 }
 
+/// What a node logs when its takeover failed.
+const STEPPED_BACK: &str = "stepping back; this node votes";
+
 /// The webservice fails until these nodes have, and then works.
 fn returns(cluster: Cluster, failing: &[usize]) {
     let cluster = cluster.with_keys("timeout=1,deadline=1");
@@ -104,7 +111,7 @@ fn returns(cluster: Cluster, failing: &[usize]) {
     let cluster = cluster.started();
     for &node in failing {
         cluster.wait(node, "suspending myself from Legion \"failover\"");
-        cluster.wait(node, "this node will come back when its suspension ends");
+        cluster.wait(node, STEPPED_BACK);
     }
     cluster.robot.clear_orders();
     cluster.is_settled_on(0);
@@ -112,7 +119,7 @@ fn returns(cluster: Cluster, failing: &[usize]) {
 
 fn return_quorum_2(context: &Context) {
     let cluster = Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 8");
-    returns(cluster, &[0, 1]);
+    returns(cluster, &[0, 1, 2]);
 }
 
 fn return_quorum_1(context: &Context) {
@@ -122,8 +129,8 @@ fn return_quorum_1(context: &Context) {
     returns(cluster, &[0, 1, 2]);
 }
 
-/// A node that fails and is suspended for long.
-fn suspended(context: &Context, seconds: u32) -> Cluster<'_> {
+/// A node that fails and steps back for long.
+fn failed(context: &Context, seconds: u32) -> Cluster<'_> {
     let cluster = Cluster::new(context, |_| {})
         .with(&format!("legion-death-on-lord-error = {seconds}"))
         .with_keys("timeout=1,deadline=1");
@@ -132,33 +139,52 @@ fn suspended(context: &Context, seconds: u32) -> Cluster<'_> {
         Fault::error(404, "NOT_FOUND", "on purpose"),
     );
     let cluster = cluster.started();
-    cluster.wait(0, "this node will come back when its suspension ends");
+    cluster.wait(0, STEPPED_BACK);
     cluster
 }
 
-fn death_while_suspended(context: &Context) {
-    let mut cluster = suspended(context, 600);
-    // It has announced that it stays away, and is silent.
+fn death_after_failure(context: &Context) {
+    let mut cluster = failed(context, 600);
     cluster.wait_for_route(1);
-    let port = cluster.legion.ports[0];
-    let before = cluster.observer.count(port);
+    // It goes on announcing itself, as a node that only votes.
+    cluster.wait_for_rounds(0, 3);
+    cluster.wait(1, "[uwsgi-legion] arbiter: ");
     assert!(cluster.node_mut(0).stop(PATIENCE).is_some());
-    cluster.wait_for_rounds(1, 1);
-    assert_eq!(
-        cluster.observer.count(port),
-        before + 1,
-        "{}",
-        cluster.logs()
-    );
+    let died = |line: &String| line.contains("arbiter: ") && line.contains("announced its death");
+    let found = cluster.node(1).log().wait_until(PATIENCE, |lines| {
+        lines.iter().any(|(_, line)| died(line)).then_some(())
+    });
+    assert!(found.is_some(), "{}", cluster.logs());
 }
 
 fn death_after_suspension(context: &Context) {
-    let mut cluster = suspended(context, 3);
+    let mut cluster = failed(context, 3);
     cluster.is_settled_on(0);
     let deaths = cluster.node(1).log().count("announced its death");
     assert!(cluster.node_mut(0).stop(PATIENCE).is_some());
     cluster.wait_nth(1, "announced its death", deaths + 1);
     cluster.is_settled_on(1);
+}
+
+/// A node whose configured valor leaves no room below it falls silent, as uWSGI does it, and comes
+/// back.
+fn silence_of_a_low_valor(context: &Context) {
+    let robot = crate::context::robot();
+    robot.order(
+        When::Once(Method::Post),
+        Fault::error(404, "NOT_FOUND", "on purpose"),
+    );
+    let legion = testbed::uwsgi::Legion::of(1);
+    let member = legion.member(0).replace(" 9999 ", " 7 ");
+    let action = crate::context::action(&robot, "");
+    let node = context.start(
+        &testbed::uwsgi::NodeConfig::new()
+            .line(member)
+            .line(format!("legion-lord = failover {action}"))
+            .line("legion-freq = 1\nlegion-tolerance = 5\nlegion-death-on-lord-error = 5"),
+    );
+    crate::context::wait(&node, "will come back when its suspension ends", PATIENCE);
+    crate::context::wait(&node, "i am now the Lord", PATIENCE);
 }
 
 fn settled<'a>(context: &'a Context) -> Cluster<'a> {

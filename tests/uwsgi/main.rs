@@ -22,9 +22,11 @@ mod rows;
 mod secrets;
 mod siege;
 mod signals;
+mod slow;
 mod soak;
 mod transport;
 mod valgrind;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for context in &contexts {
         let mut tests = [
+            slow::TESTS,
+            watch::TESTS,
             rows::TESTS,
             boot::TESTS,
             legion::TESTS,
