@@ -1,6 +1,7 @@
 //! What uWSGI's Legion leaves undone: a node that stays in its legion while it takes over, steps
 //! back after a failure and still votes, and makes sure that it is Lord and the route is its own.
 
+pub mod health;
 pub mod heartbeat;
 pub mod lordship;
 pub mod member;

@@ -33,6 +33,22 @@ pub enum Reason {
          a comma within a value as \\,"
     )]
     UnknownAndHidden,
+    #[error(
+        "unknown key; known are url, status, host, interval, timeout, fall, rise, ca_file, \
+         ssl_no_verify"
+    )]
+    UnknownHealthKey,
+    #[error(
+        "`{0}` is not a url of the form http://host/path, https://host/path, tcp://host:port or \
+         unix:///path"
+    )]
+    NotAHealthUrl(String),
+    #[error("`{0}` is not a list of statuses from 100 to 599, as in `200-399` or `200 204`")]
+    NotStatuses(String),
+    #[error("`{0}` is not a host name")]
+    NotAHost(String),
+    #[error("`{0}` is not a whole number from {1} to {2}")]
+    NotANumber(String, u64, u64),
     #[error("is required and not given")]
     Missing,
     #[error("is required: write password=... or password_file=/path/to/file")]

@@ -1,5 +1,6 @@
 //! Pairs to a validated takeover order, with every mistake named.
 
+pub mod health;
 pub mod keyval;
 mod mistake;
 #[cfg(test)]
@@ -279,7 +280,7 @@ fn is_wordlike(key: &[u8]) -> bool {
 }
 
 /// Whether a flag's value turns it off.
-fn is_off(value: &[u8]) -> bool {
+pub(crate) fn is_off(value: &[u8]) -> bool {
     ["0", "no", "off", "false"]
         .iter()
         .any(|off| value.eq_ignore_ascii_case(off.as_bytes()))

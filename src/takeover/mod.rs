@@ -27,6 +27,9 @@ pub use provider::{Change, Look, Provider};
 /// How many changes one takeover sends at most.
 const MAX_CHANGES: u32 = 5;
 
+/// A takeover without any connection for this long fails.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(15);
+
 /// How a takeover ended, for the log and for uWSGI.
 #[derive(Debug)]
 pub struct Report {
@@ -61,6 +64,9 @@ pub enum Failure {
         problem: Problem,
         seen: Option<Seen>,
     },
+    /// Another node may have a connection.
+    #[error("{problem} (no connection for {} s)", .after.as_secs())]
+    NoConnection { problem: Problem, after: Duration },
     #[error("{reason}{} (the deadline of {} s has passed)", whereabouts(.seen), .deadline.as_secs())]
     OutOfTime {
         reason: String,
@@ -74,7 +80,9 @@ impl Failure {
     pub fn is_for_good(&self) -> bool {
         match self {
             Failure::Refused(_) => true,
-            Failure::Limited { .. } | Failure::OutOfTime { .. } => false,
+            Failure::Limited { .. } | Failure::NoConnection { .. } | Failure::OutOfTime { .. } => {
+                false
+            }
         }
     }
 }
@@ -107,6 +115,7 @@ pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundin
         is_elected: around.is_elected,
         log: around.log,
         changes: 0,
+        unconnected_since: None,
         reason: String::new(),
         seen: None,
         accepted: None,
@@ -144,6 +153,8 @@ struct Takeover<'a> {
     log: &'a mut dyn FnMut(String),
     /// Changes that were sent, or may have been.
     changes: u32,
+    /// When the first of the attempts to connect began that failed one after the other.
+    unconnected_since: Option<Instant>,
     /// The last reason why it is not done.
     reason: String,
     /// Where the address was last seen, if not here.
@@ -259,6 +270,7 @@ impl Takeover<'_> {
 
     fn note_change(&mut self) {
         self.pace.note_change();
+        self.unconnected_since = None;
         self.changes += 1;
         let now = self.pace.uptime();
         self.budget().note_change(now);
@@ -372,6 +384,9 @@ impl Takeover<'_> {
                         return self.change_after(self.recovery_wait());
                     }
                 }
+                Ok(Look::NotConnected(problem)) if self.unconnected_for_too_long().is_some() => {
+                    return self.wait_for_connection(problem);
+                }
                 Ok(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
                     if self.changes == 0 {
                         self.reason = problem.to_string();
@@ -426,9 +441,13 @@ impl Takeover<'_> {
         self.say(line);
     }
 
-    /// Waits until a connection may be tried again.
+    /// Waits until a connection may be tried again. Without one for 15 s, another node may have
+    /// one, so this one fails.
     fn wait_for_connection(&mut self, problem: Problem) -> Next {
         self.reason = problem.to_string();
+        if let Some(after) = self.unconnected_for_too_long() {
+            return Next::End(Outcome::Failed(Failure::NoConnection { problem, after }));
+        }
         if !self.pace.has_time() {
             return self.end_out_of_time();
         }
@@ -439,6 +458,16 @@ impl Takeover<'_> {
         });
         self.pace.sleep(wait);
         Next::Change
+    }
+
+    /// An attempt to connect has just failed. Returns for how long there was no connection, if that
+    /// is too long.
+    fn unconnected_for_too_long(&mut self) -> Option<Duration> {
+        let since = *self
+            .unconnected_since
+            .get_or_insert(self.pace.last_attempt());
+        let span = self.pace.now().saturating_duration_since(since);
+        (span >= CONNECTION_PATIENCE).then_some(span)
     }
 
     /// Sends a look, as soon as the budget allows one. `None` if there is no time left for it.
@@ -464,7 +493,11 @@ impl Takeover<'_> {
         let now = self.pace.uptime();
         self.budget().note_look(now);
         let within = self.pace.begin_look();
-        Ok(self.provider.look(within))
+        let look = self.provider.look(within);
+        if !matches!(look, Look::NotConnected(_)) {
+            self.unconnected_since = None;
+        }
+        Ok(look)
     }
 
     /// While an accepted change cannot be confirmed, another would only repeat it.

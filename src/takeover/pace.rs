@@ -94,6 +94,11 @@ impl<'a> Pace<'a> {
         self.bounds.deadline.saturating_sub(self.elapsed())
     }
 
+    /// When the last request was begun.
+    pub fn last_attempt(&self) -> Instant {
+        self.attempt
+    }
+
     /// Whether there is still time for a request.
     pub fn has_time(&self) -> bool {
         self.left() >= LEAST

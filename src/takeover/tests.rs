@@ -403,28 +403,47 @@ fn a_limit_is_confirmed_once() {
 }
 
 #[test]
-fn no_connection_is_tried_again_at_least_every_5_s_and_is_no_post() {
+fn no_connection_is_tried_again_for_15_s_and_is_no_post() {
     let ended = run_then(vec![], || {
         (
             Change::NotConnected(unconnected()),
             Look::NotConnected(unconnected()),
         )
     });
-    let Outcome::Failed(Failure::OutOfTime { .. }) = ended.outcome else {
+    ended.failed("no connection for 17 s)", false, "P0 P1 P3 P7 P12 P17");
+    assert_eq!(ended.requests, 0);
+    assert_eq!(ended.lines.len(), 5);
+}
+
+#[test]
+fn no_connection_counts_from_the_last_one() {
+    // The webservice was reached, and answers nobody afterwards.
+    let ended = run_then(vec![Post(Change::Failing(status(503)))], || {
+        (
+            Change::NotConnected(unconnected()),
+            Look::NotConnected(unconnected()),
+        )
+    });
+    let Outcome::Failed(Failure::NoConnection { .. }) = ended.outcome else {
         panic!("{:?}", ended.outcome);
     };
-    let at: Vec<f64> = ended
-        .asked
-        .split(' ')
-        .map(|asked| asked[1..].parse().unwrap())
-        .collect();
-    assert!(at.windows(2).all(|pair| pair[1] - pair[0] <= 5.0), "{at:?}");
     assert!(
-        at.len() > MAX_CHANGES as usize && *at.last().unwrap() > 290.0,
-        "{at:?}"
+        ended.elapsed < Duration::from_secs(30),
+        "{:?}",
+        ended.elapsed
     );
-    assert_eq!(ended.requests, 0);
-    assert_eq!(ended.lines.len(), at.len());
+    // A switch that runs is waited for all the same.
+    let ended = run_then(vec![Post(Change::Running(lost()))], || {
+        (
+            Change::NotConnected(unconnected()),
+            Look::NotConnected(unconnected()),
+        )
+    });
+    assert!(
+        ended.elapsed >= Duration::from_secs(45),
+        "{:?}",
+        ended.elapsed
+    );
 }
 
 #[test]
