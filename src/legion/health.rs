@@ -60,7 +60,7 @@ impl Health {
             }
             (Err(reason), true) => {
                 self.streak = 0;
-                (!std::mem::replace(&mut self.has_been_healthy, true))
+                (!std::mem::replace(&mut self.has_logged, true))
                     .then(|| format!("sick: {} {reason}", self.name))
             }
             (Ok(()), false) => {
