@@ -79,8 +79,8 @@ fn connect_any(addresses: &[SocketAddr], end: Instant) -> Result<Uninherited<Soc
 /// The socket is registered before it is connected, so that a process forked meanwhile does not
 /// keep it.
 fn connect(address: SocketAddr, within: Duration) -> io::Result<Uninherited<Socket>> {
-    let socket =
-        Uninherited::open(|| Socket::new(Domain::for_address(address), Type::STREAM, None))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let socket = Uninherited::new(socket);
     socket.connect_timeout(&address.into(), within)?;
     Ok(socket)
 }
