@@ -15,13 +15,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use linked_list_allocator::Heap;
 
+use super::MAX_THREADS;
+
 #[global_allocator]
 static ALLOCATOR: Confidential = Confidential {
     arena: Mutex::new(Arena::Unmade),
 };
 
-/// The address space of the arena. A page of it is memory only once it is used.
-const ARENA: usize = 16 << 20;
+/// The address space of the arena; only pages that are used cost memory. A takeover uses half a MiB,
+/// and up to 2 MiB with the longest `ca_file`, and there may be [`MAX_THREADS`] of them, half of which hang.
+const ARENA: usize = 64 << 20;
 
 /// How far below the frame that starts a takeover its own frames begin: enough to leave that
 /// frame alone when the rest is wiped.
@@ -32,7 +35,8 @@ const DISTANCE: usize = 16 << 10;
 static ARENA_START: AtomicUsize = AtomicUsize::new(0);
 
 /// The stacks that are confidential now: start and length of each, or zeroes.
-static STACKS: [[AtomicUsize; 2]; 4] = [const { [const { AtomicUsize::new(0) }; 2] }; 4];
+static STACKS: [[AtomicUsize; 2]; MAX_THREADS] =
+    [const { [const { AtomicUsize::new(0) }; 2] }; MAX_THREADS];
 
 /// Whether something could not be kept confidential.
 static FELL_SHORT: AtomicBool = AtomicBool::new(false);
@@ -261,10 +265,12 @@ impl Arena {
     fn make() -> Arena {
         // SAFETY: new memory, which becomes the heap's for as long as the process lives.
         unsafe {
+            // With uWSGI's `never-swap`, new memory is locked and filled at once, unless nobody may
+            // access it.
             let memory = libc::mmap(
                 null_mut(),
                 ARENA,
-                libc::PROT_READ | libc::PROT_WRITE,
+                libc::PROT_NONE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
                 0,
@@ -279,8 +285,11 @@ impl Arena {
             if !pages.keep() {
                 note_shortfall();
             }
-            // With `never-swap` all of it is there already.
             pages.empty();
+            if libc::mprotect(memory, ARENA, libc::PROT_READ | libc::PROT_WRITE) != 0 {
+                libc::munmap(memory, ARENA);
+                return Arena::Refused;
+            }
             ARENA_START.store(memory as usize, Ordering::Release);
             Arena::Made(Heap::new(memory.cast(), ARENA))
         }
@@ -295,6 +304,9 @@ fn is_of_arena(memory: *const u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isolation::fork::Uninherited;
+    use std::os::unix::net::UnixStream;
+    use std::sync::{Arc, Barrier};
 
     #[test]
     fn a_confidential_thread_allocates_from_the_arena_and_others_do_not() {
@@ -370,7 +382,7 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            crate::isolation::fork::watch();
+            crate::isolation::fork::close_in_children();
             run(move || {
                 let here = std::hint::black_box([0_u8; 64]);
                 tell.send(here.as_ptr() as usize).unwrap();
@@ -399,11 +411,41 @@ mod tests {
         }
     }
 
+    /// Held by tests that cause a shortfall, or that must not see one.
+    static SHORTFALLS: Mutex<()> = Mutex::new(());
+
     #[test]
-    fn more_than_the_arena_holds_is_still_had() {
-        let huge = std::thread::spawn(|| run(|| vec![1_u8; 2 * ARENA]))
+    fn an_allocation_larger_than_the_arena_still_succeeds() {
+        let _alone = SHORTFALLS.lock();
+        let huge = std::thread::spawn(|| run(|| Vec::<u8>::with_capacity(ARENA + 1)))
             .join()
             .unwrap();
-        assert_eq!(huge.len(), 2 * ARENA);
+        assert!(!is_of_arena(huge.as_ptr()));
+        assert!(fell_short());
+    }
+
+    /// Takeovers of 16 addresses and a look, each with two connections and as much memory as the
+    /// longest `ca_file` takes.
+    #[test]
+    fn there_is_room_for_17_threads_at_once() {
+        let _alone = SHORTFALLS.lock();
+        fell_short();
+        let all_at_once = Arc::new(Barrier::new(17));
+        let threads: Vec<_> = (0..17)
+            .map(|_| {
+                let all_at_once = all_at_once.clone();
+                crate::isolation::spawn("test", move || {
+                    let memory = vec![7_u8; 2 << 20];
+                    let (one, other) = UnixStream::pair().unwrap();
+                    let _sockets = [one, other].map(Uninherited::new);
+                    all_at_once.wait();
+                    is_of_arena(memory.as_ptr())
+                })
+            })
+            .collect();
+        for thread in threads {
+            assert!(thread.unwrap().join().unwrap());
+        }
+        assert!(!fell_short());
     }
 }

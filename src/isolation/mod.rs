@@ -1,4 +1,4 @@
-//! A worker thread that leaves nothing behind: no secret in memory, none in a forked process.
+//! A worker thread that leaves no secret behind, neither in memory nor in forked processes.
 
 pub mod fork;
 pub mod memory;
@@ -7,6 +7,10 @@ use std::io;
 use std::thread::{self, JoinHandle};
 
 use crate::sys;
+
+/// How many confidential threads there may be at once: takeovers of 16 addresses on uWSGI's legion
+/// thread and on its main thread, a look, and as many again that hang.
+const MAX_THREADS: usize = 64;
 
 /// Starts a thread of this name for `work`, with all signals blocked. Everything that it allocates
 /// is kept confidential (see [`memory`]).
@@ -17,7 +21,7 @@ pub fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    fork::watch();
+    fork::close_in_children();
     sys::without_signals(|| {
         thread::Builder::new()
             .name(name.into())

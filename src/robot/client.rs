@@ -8,13 +8,16 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
-use ureq::http::{HeaderValue, Method, Request};
+use ureq::http::{HeaderValue, Method, Request, Uri};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
 use super::answer::{Answer, Reader};
-use super::connection::{Exchange, connector};
 use super::failure::Failure;
 use super::proxy::{self, ProxyError};
+use super::request::CurrentRequest;
 use super::resolver::PatientResolver;
+use super::sent::SentConnector;
+use super::tcp::TcpConnector;
 use super::trust::{self, TrustError};
 use crate::order::Order;
 use crate::secret::{FileError, Secret};
@@ -49,7 +52,7 @@ pub enum SetupError {
 /// The Robot webservice over HTTPS. Its connection is kept from one request to the next.
 pub struct Client {
     agent: Agent,
-    uri: ureq::http::Uri,
+    uri: Uri,
     /// How long one attempt to connect may take.
     connect: Duration,
     /// Who is asked, as the log names it.
@@ -59,7 +62,7 @@ pub struct Client {
     failover_ip: IpAddr,
     ours: IpAddr,
     is_custom: bool,
-    exchange: Exchange,
+    current: CurrentRequest,
     requests: u32,
 }
 
@@ -77,7 +80,7 @@ impl Client {
     /// # Errors
     /// The password file or the certificate bundle cannot be used (any more).
     pub fn new(order: &Order) -> Result<Client, SetupError> {
-        let exchange = Exchange::default();
+        let current = CurrentRequest::default();
         let uri = order.url.as_uri().clone();
         let proxy = proxy::for_url(&order.url)?;
         let host = match &proxy {
@@ -105,7 +108,7 @@ impl Client {
         Ok(Client {
             agent: Agent::with_parts(
                 config,
-                connector(&uri, &exchange),
+                connector(&uri, &current),
                 PatientResolver::new(order.family),
             ),
             uri,
@@ -116,7 +119,7 @@ impl Client {
             failover_ip: order.failover_ip,
             ours: order.active_ip,
             is_custom: order.url.is_custom(),
-            exchange,
+            current,
             requests: 0,
         })
     }
@@ -128,17 +131,17 @@ impl Client {
         within: Duration,
         read: impl FnOnce(&Reader, &Answer) -> T,
     ) -> Result<T, Failure> {
-        self.exchange.begin(within);
-        let exchanged = self.send(method, within);
-        let sent = self.exchange.is_sent();
+        self.current.begin(within);
+        let result = self.send(method, within);
+        let sent = self.current.is_sent();
         self.requests += u32::from(sent);
         let (status, location, body) =
-            exchanged.map_err(|error| Failure::new(&error, sent, &self.host))?;
+            result.map_err(|error| Failure::new(&error, sent, &self.host))?;
         let reader = Reader {
             failover_ip: self.failover_ip,
             ours: self.ours,
             is_custom: self.is_custom,
-            sent_from: self.exchange.local_address(),
+            sent_from: self.current.local_address(),
             secrets: &[
                 self.credentials.password.expose(),
                 self.credentials.encoded.expose(),
@@ -202,6 +205,20 @@ impl Client {
             .build();
         self.agent.run(request)
     }
+}
+
+/// Opens connections for requests to `target`: through the configured proxy if there is one, and
+/// with TLS if the URL is `https://`.
+fn connector(target: &Uri, current: &CurrentRequest) -> impl Connector {
+    ().chain(ConnectProxyConnector::default())
+        .chain(TcpConnector {
+            request: current.clone(),
+        })
+        .chain(RustlsConnector::default())
+        .chain(SentConnector {
+            target: target.clone(),
+            request: current.clone(),
+        })
 }
 
 /// A refused login must not be asked again, and a redirect is not followed, whatever comes

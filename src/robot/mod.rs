@@ -4,11 +4,13 @@
 
 mod answer;
 mod client;
-mod connection;
 mod failure;
 mod problem;
 mod proxy;
+mod request;
 mod resolver;
+mod sent;
+mod tcp;
 mod trust;
 
 use crate::takeover::Limits;

@@ -1,8 +1,11 @@
-//! Name resolution that cannot hold a takeover up.
+//! Name resolution that cannot delay a takeover.
 //!
-//! The C library's look-up knows no time limit of ours, so it gets a thread, which is waited
-//! for as long as there is time. A look-up that is still running when the next is wanted is
-//! waited for again: however long it hangs, there is only one.
+//! The C library's lookup has no time limit of ours, so it runs on a thread of its own. If it is
+//! still running when its time is over, the next attempt waits for the same lookup again.
+//!
+//! ureq's own resolver would not do: it starts another thread for every attempt, so that hanging
+//! lookups pile up, and a lookup that takes the C library more than 5 s, because the first name
+//! server is dead, would start over each time and never succeed with a `timeout` below that.
 
 use std::fmt;
 use std::io;
@@ -13,19 +16,19 @@ use std::thread;
 
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
 use crate::order::Family;
 
-type Found = io::Result<Vec<SocketAddr>>;
+/// The most addresses that are tried: what ureq has room for.
+const MAX_ADDRESSES: usize = 16;
 
-/// A look-up that has not ended yet.
+/// A lookup that has not ended yet.
 struct Lookup {
-    host: String,
-    port: u16,
-    found: Receiver<Found>,
+    host_and_port: String,
+    result: Receiver<io::Result<Vec<SocketAddr>>>,
 }
 
 /// Looks names up, one at a time.
@@ -42,13 +45,17 @@ impl Resolver for PatientResolver {
         _: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let (host, port) = target(uri).ok_or(Error::HostNotFound)?;
-        let mut addresses = self.empty();
-        let found = self.look_up(&host, port, timeout)?;
+        let host_and_port = uri
+            .scheme()
+            .zip(uri.authority())
+            .and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority))
+            .ok_or(Error::HostNotFound)?;
+        let found = self.look_up(host_and_port, timeout)?;
         let usable = found
             .into_iter()
-            .filter(|found| self.family.has(found.ip()));
-        for address in usable.take(16) {
+            .filter(|address| self.family.has(address.ip()));
+        let mut addresses = self.empty();
+        for address in usable.take(MAX_ADDRESSES) {
             addresses.push(address);
         }
         match (addresses.is_empty(), self.family) {
@@ -62,7 +69,7 @@ impl Resolver for PatientResolver {
 }
 
 impl PatientResolver {
-    /// Returns addresses of this family alone.
+    /// Returns addresses of this family only.
     pub fn new(family: Family) -> PatientResolver {
         PatientResolver {
             family,
@@ -72,16 +79,15 @@ impl PatientResolver {
 
     fn look_up(
         &self,
-        host: &str,
-        port: u16,
+        host_and_port: String,
         timeout: NextTimeout,
     ) -> Result<Vec<SocketAddr>, Error> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let lookup = match running.take() {
-            Some(lookup) if lookup.host == host && lookup.port == port => lookup,
-            Some(_) | None => Lookup::start(host, port)?,
+            Some(lookup) if lookup.host_and_port == host_and_port => lookup,
+            Some(_) | None => Lookup::start(host_and_port)?,
         };
-        match lookup.found.recv_timeout(*timeout.after) {
+        match lookup.result.recv_timeout(*timeout.after) {
             Ok(found) => Ok(found?),
             Err(RecvTimeoutError::Timeout) => {
                 *running = Some(lookup);
@@ -93,36 +99,21 @@ impl PatientResolver {
 }
 
 impl Lookup {
-    fn start(host: &str, port: u16) -> io::Result<Lookup> {
-        let (tell, found) = mpsc::channel();
-        let name = host.to_string();
+    fn start(host_and_port: String) -> io::Result<Lookup> {
+        let (sender, result) = mpsc::channel();
+        let name = host_and_port.clone();
         thread::Builder::new()
             .name("resolver".into())
             .spawn(move || {
-                let found = (name.as_str(), port).to_socket_addrs();
-                // If it took too long, nobody listens.
-                let _ = tell.send(found.map(Iterator::collect));
+                let found = name.to_socket_addrs();
+                // The receiver is gone if the takeover was given up; ignore that.
+                let _ = sender.send(found.map(Iterator::collect));
             })?;
         Ok(Lookup {
-            host: host.into(),
-            port,
-            found,
+            host_and_port,
+            result,
         })
     }
-}
-
-/// Host and port of a url, the host without the brackets of an IPv6 address.
-fn target(uri: &Uri) -> Option<(String, u16)> {
-    let host = uri.host()?;
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let port = uri.port_u16().or(match uri.scheme_str()? {
-        "https" => Some(443),
-        "http" => Some(80),
-        _ => None,
-    })?;
-    Some((bare.unwrap_or(host).into(), port))
 }
 
 impl fmt::Debug for PatientResolver {
@@ -168,18 +159,25 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_that_hangs_is_waited_for_again() {
+    fn only_addresses_of_the_family_are_used() {
+        let found = |family, url| resolve(&PatientResolver::new(family), url);
+        assert!(found(Family::Ipv4, "https://127.0.0.1/").is_ok());
+        let error = found(Family::Ipv6, "https://127.0.0.1/").unwrap_err();
+        assert!(error.to_string().contains("no IPv6 address"), "{error}");
+    }
+
+    #[test]
+    fn a_hanging_lookup_is_waited_for_again() {
         let resolver = PatientResolver::default();
-        let (tell, found) = mpsc::channel();
+        let (sender, result) = mpsc::channel();
         *resolver.running.lock().unwrap() = Some(Lookup {
-            host: "slow.example".into(),
-            port: 443,
-            found,
+            host_and_port: "slow.example:443".into(),
+            result,
         });
-        let first = resolver.look_up("slow.example", 443, within(Duration::from_millis(1)));
+        let first = resolver.look_up("slow.example:443".into(), within(Duration::from_millis(1)));
         assert!(matches!(first, Err(Error::Timeout(Timeout::Resolve))));
         let address: SocketAddr = "127.0.0.1:443".parse().unwrap();
-        tell.send(Ok(vec![address])).unwrap();
+        sender.send(Ok(vec![address])).unwrap();
         assert_eq!(
             resolve(&resolver, "https://slow.example/").unwrap(),
             [address]

@@ -201,7 +201,7 @@ fn may_lock_memory() -> bool {
     capabilities & (1 << CAP_IPC_LOCK) != 0
 }
 
-/// Locked memory is there at once, whether it is used or not; but the arena, which has 16 MiB.
+/// Locked memory is there at once, whether it is used or not; but the arena, which has 64 MiB.
 fn uses_no_more_than_it_needs(context: &Context, node: &Node) {
     let log = node.log();
     assert!(!log.contains("mlockall()"), "{}", log.text());
