@@ -7,6 +7,7 @@
 //! | `plugin` | the front door: what uWSGI sees, where panics stop, the one state |
 //! | `preflight` | everything that can be known before a takeover |
 //! | `action` | one hook: its order, its takeover, its log lines |
+//! | `probe` | probes an application |
 //! | `history` | what this process remembers of its takeovers |
 //! | `legion` | what uWSGI leaves undone: heartbeat, standing, lordship, looks |
 //! | `robot` | the Robot webservice: requests, and what their answers mean |
@@ -34,6 +35,7 @@ mod order;
 #[allow(unsafe_code)] // uWSGI calls it
 mod plugin;
 mod preflight;
+mod probe;
 mod robot;
 mod secret;
 #[allow(unsafe_code)] // the kernel and the C library

@@ -1,10 +1,10 @@
 //! The front door: what uWSGI sees of us, and where panics stop.
 
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::zeroed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::action::{self, Call, Target};
@@ -13,9 +13,11 @@ use crate::legion::lordship::Doubt;
 use crate::legion::member::{Member, Task};
 use crate::legion::standstill::Standstill;
 use crate::legion::watch::{Cause, Finding, Verdict};
-use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_plugin};
+use crate::preflight::{self, Findings, Options};
+use crate::probe::RunningCheck;
+use crate::sys;
+use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
 use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
-use crate::{preflight, sys};
 
 /// What uWSGI's actions return.
 const DONE: c_int = 0;
@@ -29,6 +31,10 @@ struct State {
     standstill: Standstill,
     /// The look that is under way. There is one at a time.
     look: Mutex<Option<RunningLook>>,
+    /// The values of our options, as they were given.
+    options: Mutex<Options>,
+    /// The health checks, each with the member whose application it probes.
+    checks: Mutex<Vec<(usize, RunningCheck)>>,
 }
 
 /// A look at a route, on a thread of its own.
@@ -48,6 +54,8 @@ static STATE: State = State {
     history: OnceLock::new(),
     standstill: Standstill::new(),
     look: Mutex::new(None),
+    options: Mutex::new(Options::new()),
+    checks: Mutex::new(Vec::new()),
 };
 
 impl State {
@@ -73,6 +81,27 @@ pub struct Plugin {
 // SAFETY: uWSGI's to touch, and it does so on one thread at a time, as with every plugin's.
 unsafe impl Sync for Plugin {}
 
+/// A list of options, which uWSGI reads and never writes to.
+#[repr(transparent)]
+struct OptionList([uwsgi_option; 3]);
+
+// SAFETY: nobody writes to it.
+unsafe impl Sync for OptionList {}
+
+static OPTIONS: OptionList = OptionList([
+    uwsgi::option(
+        preflight::HEALTH_OPTION,
+        c"probe this node's application, and step back in the legion while it is sick: LEGION url=URL,...",
+        set_health,
+    ),
+    uwsgi::option(
+        preflight::NO_PREEMPT_OPTION,
+        c"a Lord of this legion stays Lord when a node with a higher valor comes back",
+        set_no_preempt,
+    ),
+    uwsgi::end_of_options(),
+]);
+
 /// The symbol that uWSGI looks for in `hetzner_plugin.so`.
 #[unsafe(no_mangle)]
 pub static hetzner_plugin: Plugin = Plugin {
@@ -80,6 +109,7 @@ pub static hetzner_plugin: Plugin = Plugin {
         name: c"hetzner".as_ptr(),
         on_load: Some(on_load),
         init: Some(init),
+        options: (&raw const OPTIONS.0).cast_mut().cast(),
         postinit_apps: Some(postinit_apps),
         master_cycle: Some(master_cycle),
         master_cleanup: Some(master_cleanup),
@@ -106,11 +136,37 @@ unsafe extern "C" fn on_load() {
     });
 }
 
+/// Called for each `hetzner-health`.
+unsafe extern "C" fn set_health(_: *mut c_char, value: *mut c_char, _: *mut c_void) {
+    // SAFETY: uWSGI passes the option's value.
+    unsafe { add_option(value, |options| &mut options.health) };
+}
+
+/// Called for each `hetzner-nopreempt`.
+unsafe extern "C" fn set_no_preempt(_: *mut c_char, value: *mut c_char, _: *mut c_void) {
+    // SAFETY: uWSGI passes the option's value.
+    unsafe { add_option(value, |options| &mut options.no_preempt) };
+}
+
+/// # Safety
+/// A C string, or null.
+unsafe fn add_option(value: *mut c_char, list: impl FnOnce(&mut Options) -> &mut Vec<Vec<u8>>) {
+    guard("option", || {
+        let value = match value.is_null() {
+            true => Vec::new(),
+            // SAFETY: the caller's promise.
+            false => unsafe { CStr::from_ptr(value) }.to_bytes().to_vec(),
+        };
+        let mut options = STATE.options.lock().unwrap_or_else(PoisonError::into_inner);
+        list(&mut options).push(value);
+    });
+}
+
 /// Called when all options have been parsed. With `uid` and `gid` alone, privileges have been
 /// dropped by then (core/uwsgi.c, `uwsgi_start`); with `drop-after-init` and the like, not yet.
 unsafe extern "C" fn init() -> c_int {
     guard("init", || {
-        let findings = preflight::check();
+        let findings = check_configuration();
         for warning in &findings.warnings {
             log!(NAME, "WARNING {warning}");
         }
@@ -122,19 +178,70 @@ unsafe extern "C" fn init() -> c_int {
                  aes-256-cbc does not"
             );
         }
+        let (keepers, checks) = (findings.no_preempt, findings.checks);
         STATE.members.get_or_init(|| {
             let members = findings.legions.into_iter();
-            members.map(|legion| Member::new(legion, false)).collect()
+            members
+                .map(|legion| {
+                    let member = Member::new(legion, keepers.contains(&legion));
+                    if checks.iter().any(|(checked, _)| *checked == legion) {
+                        member.begin_sick();
+                    }
+                    member
+                })
+                .collect()
         });
     });
     DONE
+}
+
+fn check_configuration() -> Findings {
+    let options = STATE.options.lock().unwrap_or_else(PoisonError::into_inner);
+    preflight::check(&options)
+}
+
+/// Starts the health checks. Threads do not survive a fork, so this is done in the master when it
+/// runs for good.
+fn start_checks() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        let mut checks = STATE.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (legion, check) in check_configuration().checks {
+            let members = STATE.members();
+            let Some(member) = members.iter().position(|member| member.legion == legion) else {
+                continue;
+            };
+            match RunningCheck::start(check) {
+                Ok(running) => checks.push((member, running)),
+                Err(error) => log!(
+                    NAME,
+                    "ERROR legion \"{}\": a health check cannot be started: {error}",
+                    legion.name()
+                ),
+            }
+        }
+    });
+}
+
+/// Whether an application of this member is sick. Logs what has changed.
+fn look_at_checks(member: usize, legion: Legion) -> bool {
+    let checks = STATE.checks.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut is_any_sick = false;
+    for (_, check) in checks.iter().filter(|(of, _)| *of == member) {
+        let (is_sick, lines) = check.look();
+        is_any_sick |= is_sick;
+        for line in lines {
+            log!(NAME, "legion \"{}\": {line}", legion.name());
+        }
+    }
+    is_any_sick
 }
 
 /// Called before the workers are started, when privileges have been dropped if they ever are:
 /// what a takeover will read must be readable now too.
 unsafe extern "C" fn postinit_apps() {
     guard("postinit_apps", || {
-        exit_for_mistakes(&preflight::check().mistakes);
+        exit_for_mistakes(&check_configuration().mistakes);
     });
 }
 
@@ -155,9 +262,11 @@ unsafe extern "C" fn master_cycle() {
         let thread = unsafe { MainThread::new() };
         let now = sys::uptime();
         let standstill = STATE.standstill.last(now);
+        start_checks();
         finish_look();
         for (index, member) in STATE.members().iter().enumerate() {
-            for task in member.cycle(&thread, now, standstill, false) {
+            let is_sick = look_at_checks(index, member.legion);
+            for task in member.cycle(&thread, now, standstill, is_sick) {
                 do_task(index, member, task);
             }
         }

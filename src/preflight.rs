@@ -4,18 +4,40 @@ use std::ffi::CStr;
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::order::Order;
+use crate::legion::standing::{LEAST_CONFIGURED, MOST};
+use crate::order::health::{self, HealthCheck};
+use crate::order::{Order, Trust};
 use crate::robot;
+use crate::text::printable;
 use crate::uwsgi::settings::{announce_interval, death_on_lord_error, tolerance};
 use crate::uwsgi::{self, Hook, Legion};
 
 /// The legion action's name.
 pub const ACTION: &CStr = c"hetzner-failoverip";
+/// The options of the plugin.
+pub const HEALTH_OPTION: &CStr = c"hetzner-health";
+pub const NO_PREEMPT_OPTION: &CStr = c"hetzner-nopreempt";
 /// What every action of this plugin begins with.
 const OURS: &str = "hetzner-";
 
+const MOST_PLUS_ONE: u64 = MOST + 1;
 /// The shortest sensible suspension, in seconds: the others have to agree on another Lord.
 const LEAST_SUSPENSION: u64 = 3;
+
+/// The values of the plugin's options, as they were given.
+pub struct Options {
+    pub health: Vec<Vec<u8>>,
+    pub no_preempt: Vec<Vec<u8>>,
+}
+
+impl Options {
+    pub const fn new() -> Options {
+        Options {
+            health: Vec::new(),
+            no_preempt: Vec::new(),
+        }
+    }
+}
 
 /// What the check found.
 #[derive(Default)]
@@ -24,14 +46,18 @@ pub struct Findings {
     pub mistakes: Vec<String>,
     /// One line each.
     pub warnings: Vec<String>,
-    /// The legions that have a hook of ours.
+    /// The legions that have a hook or an option of ours.
     pub legions: Vec<Legion>,
+    /// The legions whose Lord stays Lord.
+    pub no_preempt: Vec<Legion>,
+    pub checks: Vec<(Legion, HealthCheck)>,
 }
 
 /// Checks everything that can be checked before a takeover.
-pub fn check() -> Findings {
+pub fn check(options: &Options) -> Findings {
     let mut findings = Findings::default();
-    for legion in uwsgi::legions() {
+    let legions = uwsgi::legions();
+    for &legion in &legions {
         let ours: Vec<Hook> = legion
             .hooks()
             .into_iter()
@@ -44,6 +70,12 @@ pub fn check() -> Findings {
             findings.check_election(legion, &ours);
             findings.legions.push(legion);
         }
+    }
+    for value in &options.health {
+        findings.check_health(value, &legions);
+    }
+    for value in &options.no_preempt {
+        findings.check_no_preempt(value, &legions);
     }
     if !findings.legions.is_empty() {
         findings.check_tolerance(announce_interval(), tolerance());
@@ -79,10 +111,75 @@ impl Findings {
         }
     }
 
+    /// The legion of an option, if there is one of this name.
+    fn legion_of(&mut self, option: &CStr, name: &str, legions: &[Legion]) -> Option<Legion> {
+        let option = option.to_string_lossy();
+        let found = legions.iter().find(|legion| legion.name() == name);
+        match (name, found) {
+            ("", _) => self.mistakes.push(format!(
+                "{option}: the name of a legion is missing; it comes first"
+            )),
+            (_, None) => self.mistakes.push(format!(
+                "{option}: there is no legion \"{name}\" in this configuration"
+            )),
+            (_, Some(_)) => {}
+        }
+        let legion = *found?;
+        if !self.legions.contains(&legion) {
+            self.legions.push(legion);
+        }
+        Some(legion)
+    }
+
+    fn check_health(&mut self, value: &[u8], legions: &[Legion]) {
+        let (name, rest) = health::split_legion(value);
+        let legion = self.legion_of(HEALTH_OPTION, &name, legions);
+        let place = format!("legion \"{name}\", {}", HEALTH_OPTION.to_string_lossy());
+        match HealthCheck::parse(rest) {
+            Ok(check) => {
+                let files = robot::http::tls_config(&check.trust).err();
+                self.mistakes
+                    .extend(files.map(|error| format!("{place}: {error}")));
+                if check.trust == Trust::Anyone {
+                    self.warnings.push(format!(
+                        "{place}: ssl_no_verify is on: the answer may be anyone's"
+                    ));
+                }
+                self.checks.extend(legion.map(|legion| (legion, check)));
+            }
+            Err(mistakes) => self
+                .mistakes
+                .extend(mistakes.iter().map(|mistake| format!("{place}: {mistake}"))),
+        }
+    }
+
+    fn check_no_preempt(&mut self, value: &[u8], legions: &[Legion]) {
+        let name = printable(value.trim_ascii());
+        let legion = self.legion_of(NO_PREEMPT_OPTION, &name, legions);
+        self.no_preempt.extend(legion);
+    }
+
+    fn check_valor(&mut self, legion: &str, valor: u64) {
+        match valor {
+            1..LEAST_CONFIGURED => self.warnings.push(format!(
+                "legion \"{legion}\": the valor of this node ({valor}) is below {LEAST_CONFIGURED}: \
+                 after a failed takeover it can only step back by falling silent, and then does not \
+                 vote; configure valors from {LEAST_CONFIGURED} on"
+            )),
+            MOST_PLUS_ONE.. => self.mistakes.push(format!(
+                "legion \"{legion}\": the valor of this node ({valor}) is above {MOST}, which uWSGI's \
+                 peers cannot store: such a legion never elects anybody; configure a valor from \
+                 {LEAST_CONFIGURED} to {MOST}"
+            )),
+            0 | LEAST_CONFIGURED..=MOST => {}
+        }
+    }
+
     fn check_election(&mut self, legion: Legion, ours: &[Hook]) {
         let name = legion.name();
         let (peers, quorum) = legion.electorate();
         self.check_quorum(&name, peers, quorum);
+        self.check_valor(&name, legion.valor());
         let is_lord_hook = ours.iter().any(|hook| hook.event == "lord");
         if is_lord_hook {
             self.check_suspension(

@@ -69,6 +69,17 @@ impl Member {
         }
     }
 
+    /// The node has health checks, and has not been seen to be healthy. For the boot, before
+    /// anybody knows of it.
+    pub fn begin_sick(&self) {
+        if self.rules.is_movable() {
+            let mut state = self.state();
+            state.candidacy.begin_sick();
+            let valor = state.candidacy.valor();
+            state.valor.begin_with(self.legion, valor);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

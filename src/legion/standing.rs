@@ -128,6 +128,11 @@ impl Candidacy {
         }
     }
 
+    /// It was not seen to be healthy yet.
+    pub fn begin_sick(&mut self) {
+        self.standing = Standing::Sick;
+    }
+
     pub fn standing(&self) -> Standing {
         self.standing
     }
@@ -253,6 +258,12 @@ impl Valor {
             pending: None,
             failed: None,
         }
+    }
+
+    /// The valor at the start, before anybody knows of the node.
+    pub fn begin_with(&mut self, legion: Legion, valor: u64) {
+        legion.set_valor(valor);
+        self.written = valor;
     }
 
     /// Steps back within a failed lord action: announces the death with the old valor, and then

@@ -209,7 +209,7 @@ impl Client {
 
 /// Opens connections for requests to `target`: through the configured proxy if there is one, and
 /// with TLS if the URL is `https://`.
-fn connector(target: &Uri, current: &CurrentRequest) -> impl Connector {
+pub fn connector(target: &Uri, current: &CurrentRequest) -> impl Connector {
     ().chain(ConnectProxyConnector::default())
         .chain(TcpConnector {
             request: current.clone(),

@@ -40,6 +40,13 @@ impl Failure {
     }
 }
 
+/// Why there was no answer, as it may stand in a log line.
+pub fn describe(error: &ureq::Error) -> String {
+    let reason =
+        certificate(error).map(|reason| format!("the certificate does not verify: {reason}"));
+    text::printable(reason.unwrap_or_else(|| self::reason(error)).as_bytes())
+}
+
 fn certificate(error: &ureq::Error) -> Option<String> {
     match tls_error(error)? {
         rustls::Error::InvalidCertificate(invalid) => Some(match invalid {

@@ -19,6 +19,16 @@ pub use client::{Client, SetupError};
 pub use proxy::for_url as proxy_for;
 pub use trust::check_store;
 
+/// The parts of the client that know no webservice.
+pub mod http {
+    pub use super::client::connector;
+    pub use super::failure::describe;
+    pub use super::request::CurrentRequest;
+    pub use super::resolver::PatientResolver;
+    pub use super::tcp::connect_to as connect;
+    pub use super::trust::tls_config;
+}
+
 /// Hetzner allows 50 `POST` and 100 `GET` requests an hour.
 pub const LIMITS: Limits = Limits {
     changes: 48,

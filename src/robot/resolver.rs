@@ -13,6 +13,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -50,7 +51,7 @@ impl Resolver for PatientResolver {
             .zip(uri.authority())
             .and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority))
             .ok_or(Error::HostNotFound)?;
-        let found = self.look_up(host_and_port, timeout)?;
+        let found = self.look_up(host_and_port, *timeout.after)?;
         let usable = found
             .into_iter()
             .filter(|address| self.family.has(address.ip()));
@@ -77,17 +78,21 @@ impl PatientResolver {
         }
     }
 
-    fn look_up(
+    /// Looks up the addresses of `host:port`.
+    ///
+    /// # Errors
+    /// There is none, or it takes longer than `within`.
+    pub fn look_up(
         &self,
         host_and_port: String,
-        timeout: NextTimeout,
+        within: Duration,
     ) -> Result<Vec<SocketAddr>, Error> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let lookup = match running.take() {
             Some(lookup) if lookup.host_and_port == host_and_port => lookup,
             Some(_) | None => Lookup::start(host_and_port)?,
         };
-        match lookup.result.recv_timeout(*timeout.after) {
+        match lookup.result.recv_timeout(within) {
             Ok(found) => Ok(found?),
             Err(RecvTimeoutError::Timeout) => {
                 *running = Some(lookup);
@@ -174,7 +179,7 @@ mod tests {
             host_and_port: "slow.example:443".into(),
             result,
         });
-        let first = resolver.look_up("slow.example:443".into(), within(Duration::from_millis(1)));
+        let first = resolver.look_up("slow.example:443".into(), Duration::from_millis(1));
         assert!(matches!(first, Err(Error::Timeout(Timeout::Resolve))));
         let address: SocketAddr = "127.0.0.1:443".parse().unwrap();
         sender.send(Ok(vec![address])).unwrap();

@@ -13,6 +13,7 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use super::request::CurrentRequest;
+use super::resolver::PatientResolver;
 use crate::isolation::fork::Uninherited;
 
 /// How long each of several addresses is given in the first round. If none answers, the rest of
@@ -51,6 +52,21 @@ impl<In: Transport> Connector<In> for TcpConnector {
             ),
         })))
     }
+}
+
+/// Connects to a host, and closes the connection again.
+///
+/// # Errors
+/// The name does not resolve, or nobody accepts the connection, in time.
+pub fn connect_to(
+    resolver: &PatientResolver,
+    host: &str,
+    port: u16,
+    within: Duration,
+) -> Result<(), Error> {
+    let end = Instant::now() + within;
+    let addresses = resolver.look_up(format!("{host}:{port}"), within)?;
+    connect_any(&addresses, end).map(|_| ())
 }
 
 /// Connects to the first address that answers, until `end`.

@@ -70,13 +70,16 @@ pub struct uwsgi_plugin {
 /// mirror is zero, which for every member means "none".
 pub const PLUGIN_ROOM: usize = 512;
 
+/// What an option calls: with its name, its value and its `data`.
+pub type OptionFunction = unsafe extern "C" fn(*mut c_char, *mut c_char, *mut c_void);
+
 #[repr(C)]
 pub struct uwsgi_option {
     pub name: *mut c_char,
     pub r#type: c_int,
     pub shortcut: c_int,
     pub help: *mut c_char,
-    pub func: Option<unsafe extern "C" fn(*mut c_char, *mut c_char, *mut c_void)>,
+    pub func: Option<OptionFunction>,
     pub data: *mut c_void,
     pub flags: u64,
 }

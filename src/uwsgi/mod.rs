@@ -9,12 +9,12 @@ pub mod legacy_cipher;
 mod legion;
 pub mod settings;
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use crate::sys;
-use abi::{ActionFunction, Functions, Log};
+use abi::{ActionFunction, Functions, Log, OptionFunction};
 
 pub use legion::{Hook, Legion, Peer, legions, stop_announcing};
 
@@ -100,6 +100,40 @@ pub fn log_line(line: &str) {
         // SAFETY: uWSGI's own function; the format is ours and takes one C string.
         Some(log) => unsafe { log(c"%s\n".as_ptr(), text.as_ptr()) },
         None => eprintln!("{line}"),
+    }
+}
+
+/// `required_argument` of getopt.h.
+const REQUIRED_ARGUMENT: c_int = 1;
+
+/// An option that takes a value and may be given more than once. uWSGI calls `function` with the
+/// name and the value.
+pub const fn option(
+    name: &'static CStr,
+    help: &'static CStr,
+    function: OptionFunction,
+) -> abi::uwsgi_option {
+    abi::uwsgi_option {
+        name: name.as_ptr().cast_mut(),
+        r#type: REQUIRED_ARGUMENT,
+        shortcut: 0,
+        help: help.as_ptr().cast_mut(),
+        func: Some(function),
+        data: std::ptr::null_mut(),
+        flags: 0,
+    }
+}
+
+/// The end of a list of options.
+pub const fn end_of_options() -> abi::uwsgi_option {
+    abi::uwsgi_option {
+        name: std::ptr::null_mut(),
+        r#type: 0,
+        shortcut: 0,
+        help: std::ptr::null_mut(),
+        func: None,
+        data: std::ptr::null_mut(),
+        flags: 0,
     }
 }
 

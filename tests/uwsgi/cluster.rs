@@ -31,6 +31,8 @@ pub struct Cluster<'a> {
     /// for.
     ways: Vec<Vec<Option<Relay>>>,
     ways_to_robot: Vec<TcpRelay>,
+    /// A node without the plugin.
+    plain: Option<usize>,
 }
 
 impl<'a> Cluster<'a> {
@@ -66,6 +68,7 @@ impl<'a> Cluster<'a> {
             keys_of: vec![String::new(); nodes],
             ways: Vec::new(),
             ways_to_robot: Vec::new(),
+            plain: None,
         }
     }
 
@@ -80,6 +83,12 @@ impl<'a> Cluster<'a> {
             .collect();
         let to_robot = nodes.map(|_| TcpRelay::to(self.robot.port()).expect("a relay"));
         self.ways_to_robot = to_robot.collect();
+        self
+    }
+
+    /// Has a node run without the plugin. It only votes and stands.
+    pub fn without_plugin(mut self, node: usize) -> Cluster<'a> {
+        self.plain = Some(node);
         self
     }
 
@@ -158,13 +167,21 @@ impl<'a> Cluster<'a> {
                 self.robot.url_at(way.port(), ip("4.4.4.4"))
             ));
         }
-        NodeConfig::new()
+        let (config, is_plain) = match self.plain == Some(node) {
+            true => (NodeConfig::without_plugin(), true),
+            false => (NodeConfig::new(), false),
+        };
+        let config = config
             .line(self.legion.member_via(node, port_to))
             .line(format!(
                 "legion-node = {} 127.0.0.1:{}",
                 self.legion.name,
                 self.observer.port()
-            ))
+            ));
+        if is_plain {
+            return config.line("legion-freq = 1\nlegion-tolerance = 5");
+        }
+        config
             .line(format!(
                 "legion-lord = failover {}",
                 action_to(&self.robot, SERVERS[node], &keys.join(","))

@@ -24,6 +24,7 @@ mod siege;
 mod signals;
 mod slow;
 mod soak;
+mod standing;
 mod transport;
 mod valgrind;
 mod watch;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         let mut tests = [
             slow::TESTS,
             watch::TESTS,
+            standing::TESTS,
             rows::TESTS,
             boot::TESTS,
             legion::TESTS,
