@@ -207,6 +207,7 @@ struct hz_uwsgi_legion_action {
     ABI_FIELD(uwsgi_legion, legion, 0, 8) \
     ABI_FIELD(uwsgi_legion, legion_len, 8, 2) \
     ABI_FIELD(uwsgi_legion, valor, 16, 8) \
+    ABI_FIELD(uwsgi_legion, addr, 24, 8) \
     ABI_FIELD(uwsgi_legion, uuid, 48, 37) \
     ABI_FIELD(uwsgi_legion, socket, 88, 4) \
     ABI_FIELD(uwsgi_legion, quorum, 92, 4) \

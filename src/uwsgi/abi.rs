@@ -243,7 +243,7 @@ mod tests {
         uwsgi_string_list { value, len, custom, custom_ptr, next }
         uwsgi_legion_node { name, name_len, valor, uuid, checksum, lord_valor, lord_uuid, last_seen,
             next }
-        uwsgi_legion { legion, legion_len, valor, uuid, socket, quorum, dead, joined, lord_valor,
+        uwsgi_legion { legion, legion_len, valor, addr, uuid, socket, quorum, dead, joined, lord_valor,
             i_am_the_lord, last_warning, lock, encrypt_ctx, nodes_head, nodes_tail, nodes, lord_hooks,
             unlord_hooks, setup_hooks, death_hooks, join_hooks, node_joined_hooks,
             node_left_hooks, suspended_til, next }

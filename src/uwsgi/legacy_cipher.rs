@@ -2,7 +2,7 @@
 //! does not load that: uWSGI then exits at the `legion` line. So it is loaded before, and
 //! unloaded again when no legion turns out to need it.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -20,8 +20,13 @@ struct Crypto {
     provider_name: unsafe extern "C" fn(*const c_void) -> *const c_char,
     context_cipher: unsafe extern "C" fn(*const c_void) -> *const c_void,
     cipher_provider: unsafe extern "C" fn(*const c_void) -> *const c_void,
+    cipher_name: unsafe extern "C" fn(*const c_void) -> *const c_char,
+    cipher_flags: unsafe extern "C" fn(*const c_void) -> c_ulong,
     clear_errors: unsafe extern "C" fn(),
 }
+
+/// `EVP_CIPH_FLAG_AEAD_CIPHER`, evp.h.
+const AEAD: c_ulong = 0x0020_0000;
 
 impl Crypto {
     /// `None` where the process has no OpenSSL, or one before 3.0.
@@ -34,6 +39,8 @@ impl Crypto {
                 provider_name: look_up(c"OSSL_PROVIDER_get0_name")?,
                 context_cipher: look_up(c"EVP_CIPHER_CTX_get0_cipher")?,
                 cipher_provider: look_up(c"EVP_CIPHER_get0_provider")?,
+                cipher_name: look_up(c"EVP_CIPHER_get0_name")?,
+                cipher_flags: look_up(c"EVP_CIPHER_get_flags")?,
                 clear_errors: look_up(c"ERR_clear_error")?,
             })
         }
@@ -50,6 +57,21 @@ impl Crypto {
             let provider = (self.cipher_provider)(cipher);
             !provider.is_null() && CStr::from_ptr((self.provider_name)(provider)) == c"legacy"
         }
+    }
+}
+
+/// The name of a cipher context's cipher, if that is an AEAD cipher. `None` as well where the
+/// process has no OpenSSL 3.
+pub fn aead_name(context: *const c_void) -> Option<String> {
+    let crypto = Crypto::look_up()?;
+    // SAFETY: uWSGI's cipher context, set up; OpenSSL returns null where there is nothing.
+    unsafe {
+        let cipher = (crypto.context_cipher)(context);
+        if cipher.is_null() || (crypto.cipher_flags)(cipher) & AEAD == 0 {
+            return None;
+        }
+        let name = (crypto.cipher_name)(cipher);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
     }
 }
 

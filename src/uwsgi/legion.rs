@@ -1,6 +1,7 @@
 //! One of uWSGI's legions: its hooks, its peers, its words in shared memory.
 
 use std::ffi::{CStr, CString, c_char};
+use std::net::Ipv4Addr;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError};
 
@@ -48,6 +49,14 @@ pub struct Peer {
     pub follows: [c_char; 36],
 }
 
+/// Where a node announces itself to.
+pub struct PeerAddress {
+    /// As it was given.
+    pub text: String,
+    /// As uWSGI has resolved it.
+    pub resolved: Ipv4Addr,
+}
+
 impl Legion {
     /// # Safety
     /// A legion of uWSGI's, or null.
@@ -92,6 +101,34 @@ impl Legion {
             }
             (peers, legion.quorum)
         }
+    }
+
+    /// The address that the node listens on, as it was given.
+    pub fn address(self) -> String {
+        // SAFETY: set when the legion is made, and never changed.
+        unsafe { string((*self.0.as_ptr()).addr) }
+    }
+
+    /// The addresses that the node announces itself to.
+    pub fn peer_addresses(self) -> Vec<PeerAddress> {
+        let mut addresses = Vec::new();
+        // SAFETY: the list only grows while options are parsed. `custom_ptr` is a `sockaddr_in`
+        // (core/legion.c, `uwsgi_legion_register_node`).
+        unsafe {
+            let mut next = (*self.0.as_ptr()).nodes;
+            while let Some(peer) = next.as_ref() {
+                let resolved = peer.custom_ptr.cast::<libc::sockaddr_in>();
+                addresses.push(PeerAddress {
+                    text: string(peer.value),
+                    resolved: match resolved.is_null() {
+                        true => Ipv4Addr::UNSPECIFIED,
+                        false => u32::from_be((*resolved).sin_addr.s_addr).into(),
+                    },
+                });
+                next = peer.next;
+            }
+        }
+        addresses
     }
 
     /// OpenSSL's context of the legion's cipher.

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use crate::sys;
 use abi::{ActionFunction, Functions, Log, OptionFunction};
 
-pub use legion::{Hook, Legion, Peer, legions, stop_announcing};
+pub use legion::{Hook, Legion, Peer, PeerAddress, legions, stop_announcing};
 
 /// The name that log lines begin with if they are not about one takeover.
 pub const NAME: &str = "hetzner";

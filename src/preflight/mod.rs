@@ -1,15 +1,15 @@
 //! Whatever is misconfigured is said at boot: checks every `hetzner-*` hook of every legion.
 
+mod election;
+
 use std::ffi::CStr;
 use std::fmt::Display;
-use std::time::Duration;
 
-use crate::legion::standing::{LEAST_CONFIGURED, MOST};
 use crate::order::health::{self, HealthCheck};
 use crate::order::{Order, Trust};
 use crate::robot;
 use crate::text::printable;
-use crate::uwsgi::settings::{announce_interval, death_on_lord_error, tolerance};
+use crate::uwsgi::settings::{announce_interval, tolerance};
 use crate::uwsgi::{self, Hook, Legion};
 
 /// The legion action's name.
@@ -19,10 +19,6 @@ pub const HEALTH_OPTION: &CStr = c"hetzner-health";
 pub const NO_PREEMPT_OPTION: &CStr = c"hetzner-nopreempt";
 /// What every action of this plugin begins with.
 const OURS: &str = "hetzner-";
-
-const MOST_PLUS_ONE: u64 = MOST + 1;
-/// The shortest sensible suspension, in seconds: the others have to agree on another Lord.
-const LEAST_SUSPENSION: u64 = 3;
 
 /// The values of the plugin's options, as they were given.
 pub struct Options {
@@ -158,72 +154,6 @@ impl Findings {
         let legion = self.legion_of(NO_PREEMPT_OPTION, &name, legions);
         self.no_preempt.extend(legion);
     }
-
-    fn check_valor(&mut self, legion: &str, valor: u64) {
-        match valor {
-            1..LEAST_CONFIGURED => self.warnings.push(format!(
-                "legion \"{legion}\": the valor of this node ({valor}) is below {LEAST_CONFIGURED}: \
-                 after a failed takeover it can only step back by falling silent, and then does not \
-                 vote; configure valors from {LEAST_CONFIGURED} on"
-            )),
-            MOST_PLUS_ONE.. => self.mistakes.push(format!(
-                "legion \"{legion}\": the valor of this node ({valor}) is above {MOST}, which uWSGI's \
-                 peers cannot store: such a legion never elects anybody; configure a valor from \
-                 {LEAST_CONFIGURED} to {MOST}"
-            )),
-            0 | LEAST_CONFIGURED..=MOST => {}
-        }
-    }
-
-    fn check_election(&mut self, legion: Legion, ours: &[Hook]) {
-        let name = legion.name();
-        let (peers, quorum) = legion.electorate();
-        self.check_quorum(&name, peers, quorum);
-        self.check_valor(&name, legion.valor());
-        let is_lord_hook = ours.iter().any(|hook| hook.event == "lord");
-        if is_lord_hook {
-            self.check_suspension(
-                &name,
-                death_on_lord_error().map_or(0, |span| span.as_secs()),
-            );
-        }
-    }
-
-    fn check_suspension(&mut self, legion: &str, seconds: u64) {
-        match seconds {
-            0 => self.warnings.push(format!(
-                "legion \"{legion}\": legion-death-on-lord-error is not set: a node whose takeover \
-                 failed stays Lord, and no other tries; set it to 300"
-            )),
-            1..LEAST_SUSPENSION => self.warnings.push(format!(
-                "legion \"{legion}\": legion-death-on-lord-error ({seconds} s) is too short for the \
-                 other nodes to take over meanwhile; set it to 300"
-            )),
-            LEAST_SUSPENSION.. => {}
-        }
-    }
-
-    fn check_quorum(&mut self, legion: &str, peers: usize, quorum: i32) {
-        let nodes = peers + 1;
-        let majority = nodes / 2 + 1;
-        if peers > 0 && usize::try_from(quorum).unwrap_or(0) < majority {
-            self.warnings.push(format!(
-                "legion \"{legion}\": legion-quorum ({quorum}) is no majority of its {nodes} \
-                 nodes: one that is cut off takes the IP from the others; set it to {majority}"
-            ));
-        }
-    }
-
-    fn check_tolerance(&mut self, interval: Duration, tolerance: Duration) {
-        if tolerance <= interval {
-            self.warnings.push(format!(
-                "legion-tolerance ({} s) is not above legion-freq ({} s): nodes drop each other \
-                 between two announcements; set it to at least 3 x legion-freq",
-                tolerance.as_secs(),
-                interval.as_secs()
-            ));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -266,42 +196,5 @@ mod tests {
         let found = findings("hetzner-failoverip", argument);
         assert!(found.mistakes.is_empty());
         assert!(found.warnings[0].starts_with("legion \"failover\", legion-lord: "));
-    }
-
-    #[test]
-    fn a_suspension_that_is_missing_or_too_short_is_warned_of() {
-        for (seconds, warned) in [(0, 1), (1, 1), (2, 1), (3, 0), (300, 0)] {
-            let mut findings = Findings::default();
-            findings.check_suspension("failover", seconds);
-            assert_eq!(findings.warnings.len(), warned, "{seconds}");
-        }
-    }
-
-    #[test]
-    fn a_quorum_that_is_no_majority_is_warned_of() {
-        for (peers, quorum, warned) in [
-            (0, 0, 0),
-            (2, 2, 0),
-            (2, 3, 0),
-            (2, 1, 1),
-            (2, 0, 1),
-            (1, 1, 1),
-        ] {
-            let mut findings = Findings::default();
-            findings.check_quorum("failover", peers, quorum);
-            assert_eq!(findings.warnings.len(), warned, "{peers} {quorum}");
-        }
-    }
-
-    #[test]
-    fn a_tolerance_not_above_the_frequency_is_warned_of() {
-        for (interval, tolerance, warned) in [(3, 15, 0), (3, 4, 0), (3, 3, 1), (5, 3, 1)] {
-            let mut findings = Findings::default();
-            findings.check_tolerance(
-                Duration::from_secs(interval),
-                Duration::from_secs(tolerance),
-            );
-            assert_eq!(findings.warnings.len(), warned);
-        }
     }
 }
