@@ -91,8 +91,7 @@ pub fn failoverip(call: &Call) -> bool {
             member.vote_again(thread, now);
         }
         (End::Failed { for_good }, Some((thread, member))) => {
-            let how = member.step_back(thread, now, *for_good);
-            log!(uwsgi::NAME, "legion \"{}\": {how}", member.legion.name());
+            member.step_back(thread, now, *for_good);
         }
         (End::Succeeded | End::Failed { .. } | End::Outdated, _) => {}
     }

@@ -286,6 +286,7 @@ fn do_task(index: usize, member: &Member, task: Task) {
             "legion \"{legion}\": its peers do not hear this node, and follow another Lord: it has to \
              become Lord again"
         ),
+        Task::SteppedBack(how) => log!(NAME, "legion \"{legion}\": {how}"),
         Task::Stands(standing) => log!(NAME, "legion \"{legion}\": {standing}"),
         Task::Revived => log!(
             NAME,

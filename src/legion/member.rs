@@ -23,6 +23,8 @@ struct State {
     routes: Vec<Route>,
     /// When the votes were last forgotten, in time since the machine was started.
     revoted: Option<Duration>,
+    /// How the node has stepped back, if that is not in the log yet.
+    stepped_back: Option<String>,
 }
 
 /// An address that a lord hook of the legion routes.
@@ -35,6 +37,8 @@ struct Route {
 pub enum Task {
     /// Its lordship was doubted, and is forgotten.
     Doubted(Doubt),
+    /// It has stepped back after a failure, in this way.
+    SteppedBack(String),
     /// It stands differently from now on.
     Stands(Standing),
     /// It was suspended, and will come back.
@@ -65,6 +69,7 @@ impl Member {
                 valor: Valor::new(legion),
                 routes: routes.collect(),
                 revoted: None,
+                stepped_back: None,
             }),
         }
     }
@@ -124,8 +129,8 @@ impl Member {
         state.valor.note_failed_action(self.legion, now);
     }
 
-    /// A lord hook is about to fail: the node steps back. Returns how, in words.
-    pub fn step_back(&self, thread: &LegionThread, now: Duration, for_good: bool) -> String {
+    /// A lord hook is about to fail: the node steps back.
+    pub fn step_back(&self, thread: &LegionThread, now: Duration, for_good: bool) {
         let mut state = self.state();
         state.candidacy.note_failure(now, for_good);
         let seconds = self.rules.suspension.as_secs();
@@ -133,7 +138,7 @@ impl Member {
             true => state.valor.step_back(self.legion, thread, now),
             false => state.valor.note_silence(now),
         }
-        match (self.rules.is_movable(), for_good) {
+        state.stepped_back = Some(match (self.rules.is_movable(), for_good) {
             (true, true) => format!(
                 "stepping back; this node votes, and does not stand for election for {seconds} s"
             ),
@@ -146,7 +151,7 @@ impl Member {
                  {}: configure valors from 1000 on",
                 self.rules.configured
             ),
-        }
+        });
     }
 
     /// A takeover that began then has ended. Another node may have begun one meanwhile if this one
@@ -181,12 +186,15 @@ impl Member {
         let legion = self.legion;
         let mut tasks = Vec::new();
         let mut state = self.state();
-        match self.rules.is_movable() {
+        let has_drawn_conclusions = match self.rules.is_movable() {
             true => state.valor.undo_suspension(legion, thread, now),
-            false if state.valor.revive_suspended(legion, thread, now) => {
+            false => state.valor.revive_suspended(legion, thread, now),
+        };
+        if has_drawn_conclusions {
+            tasks.extend(state.stepped_back.take().map(Task::SteppedBack));
+            if !self.rules.is_movable() {
                 tasks.push(Task::Revived);
             }
-            false => {}
         }
         let peers = legion.peers(thread);
         let votes = Votes::count(legion.uuid(), &peers);
@@ -209,7 +217,7 @@ impl Member {
             has_rival: peers.iter().any(|peer| peer.valor > 0),
             is_sick,
         };
-        if self.rules.is_movable() {
+        if self.rules.is_movable() && !state.valor.is_within_failure() {
             let before = state.candidacy.standing();
             let standing = state.candidacy.decide(seen);
             if standing != before {

@@ -34,7 +34,7 @@ const ASIDE: Duration = Duration::from_secs(10);
 const ASIDE_AGAIN: Duration = Duration::from_secs(20);
 /// How long a node steps back if `legion-death-on-lord-error` is missing.
 const DEFAULT_SUSPENSION: Duration = Duration::from_secs(60);
-/// For this long after an action has failed, what uWSGI makes of that is undone.
+/// For this long what uWSGI makes of a failed action is undone.
 const UNDO: Duration = Duration::from_secs(4);
 /// A takeover that begins within this time after a failure belongs to the same election.
 const SAME_ELECTION: Duration = Duration::from_secs(1);
@@ -239,8 +239,17 @@ pub struct Valor {
     written: u64,
     /// An announced change that is under way.
     pending: Option<Pending>,
-    /// An action has failed then, and uWSGI's suspension is to be undone.
-    failed: Option<Duration>,
+    /// An action has failed, and what uWSGI makes of that is to be undone.
+    failed: Option<FailedAction>,
+}
+
+/// A lord action that failed. uWSGI calls the other lord hooks first, and then draws its
+/// conclusions.
+#[derive(Debug, Clone, Copy)]
+struct FailedAction {
+    at: Duration,
+    /// When the first of uWSGI's conclusions was undone.
+    undone: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -282,25 +291,41 @@ impl Valor {
     /// Lord all the same; both will be undone.
     pub fn note_failed_action(&mut self, legion: Legion, now: Duration) {
         legion.set_suspended_until(sys::unix_time() + SILENCE);
-        self.failed = Some(now);
+        self.failed = Some(FailedAction {
+            at: now,
+            undone: None,
+        });
     }
 
-    /// Undoes what uWSGI makes of a failed action.
-    pub fn undo_suspension(&mut self, legion: Legion, _: &MainThread, now: Duration) {
-        let Some(failed) = self.failed else {
-            return;
+    /// Undoes what uWSGI makes of a failed action. Returns whether that has begun just now.
+    pub fn undo_suspension(&mut self, legion: Legion, _: &MainThread, now: Duration) -> bool {
+        let Some(failed) = &mut self.failed else {
+            return false;
         };
-        if legion.is_lord() {
+        let is_lord = legion.is_lord();
+        let is_dead = legion.is_dead();
+        if is_lord {
             legion.forget_lordship();
         }
-        if legion.is_dead() || legion.is_suspended() {
+        if is_dead || legion.is_suspended() {
             legion.set_dead(false);
             legion.set_suspended_until(0);
         }
-        // uWSGI may be in the middle of it, so once is not enough.
-        if now.saturating_sub(failed) >= UNDO {
-            self.failed = None;
+        match failed.undone {
+            None if is_lord || is_dead => {
+                failed.undone = Some(now);
+                return true;
+            }
+            // uWSGI may be in the middle of it, so once is not enough.
+            Some(undone) if now.saturating_sub(undone) >= UNDO => self.failed = None,
+            Some(_) | None => {}
         }
+        false
+    }
+
+    /// Whether uWSGI is still about to draw its conclusions from a failed action.
+    pub fn is_within_failure(&self) -> bool {
+        self.failed.is_some_and(|failed| failed.undone.is_none())
     }
 
     /// Makes `target` the node's valor. `announced`: others are to replace it soon.
@@ -361,7 +386,7 @@ impl Valor {
     pub fn revive_suspended(&mut self, legion: Legion, _: &MainThread, now: Duration) -> bool {
         let has_failed = self
             .failed
-            .is_some_and(|failed| now.saturating_sub(failed) >= UNDO);
+            .is_some_and(|failed| now.saturating_sub(failed.at) >= UNDO);
         let revived = (legion.is_suspended() || has_failed) && legion.is_dead();
         if revived {
             legion.set_dead(false);
@@ -374,7 +399,10 @@ impl Valor {
 
     /// The same node is to fall silent as uWSGI does it.
     pub fn note_silence(&mut self, now: Duration) {
-        self.failed = Some(now);
+        self.failed = Some(FailedAction {
+            at: now,
+            undone: None,
+        });
     }
 }
 

@@ -123,15 +123,11 @@ fn alone(context: &Context) {
     let mut cluster = cluster(context)
         .with_quorum(1)
         .with_keys("timeout=2,deadline=4");
-    cluster.robot.order(
-        When::Times(Method::Any, 3),
-        Fault::error(503, "INTERNAL_ERROR", "maintenance"),
-    );
-    cluster
-        .robot
-        .order(When::Once(Method::Any), Fault::page(502));
+    let unavailable = Fault::error(503, "INTERNAL_ERROR", "maintenance");
+    cluster.robot.order(When::Always(Method::Any), unavailable);
     cluster.start(0);
     cluster.wait(0, "ERROR 4.4.4.4 is not routed");
+    cluster.robot.clear_orders();
     cluster.wait_for_route_within(0, Duration::from_secs(45));
     cluster.wait(0, LORD);
 }
