@@ -14,7 +14,7 @@
 //! | `takeover` | the procedure, over its own port; it knows no webservice and no uWSGI |
 //! | `isolation` | a worker thread that leaves no secret behind |
 //! | `uwsgi` | uWSGI, as C has it and as the rest sees it |
-//! | `secret`, `text`, `sys` | a password; foreign text for a log; the kernel |
+//! | `secret`, `file`, `text`, `sys` | a password; files; foreign text for a log; the kernel |
 //!
 //! `unsafe` is allowed where uWSGI, the kernel or memory is touched: in `plugin`, `isolation`,
 //! `uwsgi` and `sys`. `isolation::memory` is the global allocator, so that everything that a
@@ -26,6 +26,7 @@ mod action;
 #[cfg(test)]
 #[path = "../fuzz/properties/corpus.rs"]
 mod corpus;
+mod file;
 mod history;
 #[allow(unsafe_code)] // memory is the kernel's, and a forked process has its own rules
 mod isolation;

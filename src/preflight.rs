@@ -66,8 +66,12 @@ impl Findings {
             Ok(order) => {
                 self.warnings
                     .extend(order.warnings().iter().map(|warning| line(warning)));
-                self.mistakes
-                    .extend(order.check_files().iter().map(|mistake| line(mistake)));
+                self.mistakes.extend(
+                    order
+                        .check_password_file()
+                        .iter()
+                        .map(|mistake| line(mistake)),
+                );
                 self.mistakes
                     .extend(robot::proxy_for(&order.url).err().map(|error| line(&error)));
                 self.mistakes

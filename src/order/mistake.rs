@@ -1,13 +1,10 @@
 //! What can be wrong with an action's argument, in words.
 
-use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::secret::{FileError, whose_rights};
-use crate::text::printable_path;
+use crate::secret::SecretError;
 
 /// One mistake: the key, and what is wrong with it. It never shows a value of `password`.
 #[derive(Debug, Error)]
@@ -79,14 +76,7 @@ pub enum Reason {
     #[error("`{0}` is not a whole number of seconds from {1} to {2}")]
     NotSeconds(String, u64, u64),
     #[error("{0}")]
-    PasswordFile(#[from] FileError),
-    #[error("{} cannot be read: {error}{}", printable_path(.path), whose_rights(.error))]
-    CaUnreadable { path: PathBuf, error: io::Error },
-    #[error(
-        "{} holds no certificate that can be used: it must be a PEM bundle",
-        printable_path(.0)
-    )]
-    CaEmpty(PathBuf),
+    PasswordFile(#[from] SecretError),
 }
 
 impl Mistake {

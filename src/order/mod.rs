@@ -11,13 +11,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::{FileError, Secret};
+use crate::secret::{Secret, SecretError};
 use crate::text;
 use keyval::Item;
 
 pub use mistake::{Mistake, Reason};
 pub use url::Url;
-pub use values::{Family, WatchAction, has_usable, read_bundle};
+pub use values::{Family, WatchAction};
 use values::{is_public, path, seconds, subnet, username, watch};
 
 /// The webservice's own address; the failover IP is appended to it.
@@ -116,28 +116,17 @@ impl Order {
     ///
     /// # Errors
     /// The password file cannot be used.
-    pub fn password(&self) -> Result<Secret, FileError> {
+    pub fn password(&self) -> Result<Secret, SecretError> {
         match &self.password {
             PasswordSource::Inline(secret) => Ok(secret.clone()),
             PasswordSource::File(path) => Secret::from_file(path),
         }
     }
 
-    /// What is wrong now with the files that a takeover will read.
-    pub fn check_files(&self) -> Vec<Mistake> {
-        let password = match &self.password {
-            PasswordSource::Inline(_) => None,
-            PasswordSource::File(path) => Secret::from_file(path)
-                .err()
-                .map(|error| Mistake::new("password_file", error.into())),
-        };
-        let bundle = match &self.trust {
-            Trust::Bundle(path) => values::check_bundle(path)
-                .err()
-                .map(|reason| Mistake::new("ca_file", reason)),
-            Trust::System | Trust::Anyone => None,
-        };
-        password.into_iter().chain(bundle).collect()
+    /// What is wrong with the password file now, if there is one.
+    pub fn check_password_file(&self) -> Option<Mistake> {
+        let error = self.password().err()?;
+        Some(Mistake::new("password_file", error.into()))
     }
 
     /// What works but should be known, a sentence each.

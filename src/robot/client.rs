@@ -20,7 +20,7 @@ use super::sent::SentConnector;
 use super::tcp::TcpConnector;
 use super::trust::{self, TrustError};
 use crate::order::Order;
-use crate::secret::{FileError, Secret};
+use crate::secret::{Secret, SecretError};
 use crate::takeover::{Change, Look, Provider};
 use crate::text::printable;
 
@@ -38,7 +38,7 @@ const CONNECT_BY_PROXY: Duration = Duration::from_secs(10);
 #[derive(Debug, Error)]
 pub enum SetupError {
     #[error("password_file: {0}")]
-    Password(#[from] FileError),
+    Password(#[from] SecretError),
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
@@ -97,7 +97,7 @@ impl Client {
             None => CONNECT,
         };
         let config = Agent::config_builder()
-            .tls_config(trust::tls_config(&order.trust)?)
+            .tls_config(trust::tls_config(order)?)
             .proxy(proxy)
             .http_status_as_error(false)
             .max_redirects(0)

@@ -153,7 +153,7 @@ fn public_password_file(context: &Context) {
         "hetzner-failoverip:username=FOO,password_file={path},ip=4.4.4.4,active_ip=1.1.1.1"
     );
     let errors = errors(&refused(context, &lone_node(&action)));
-    let expected = format!("may be read by everybody (mode 604): run `chmod o-rwx {path}`");
+    let expected = format!("can be read by everyone (mode 604): run `chmod o-rwx {path}`");
     assert!(errors[0].ends_with(&expected), "{errors:?}");
 }
 

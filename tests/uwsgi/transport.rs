@@ -126,8 +126,7 @@ fn broken_store(context: &Context) {
         assert!(node.log().wait_for_end(PATIENCE));
         assert_eq!(status, Some(1), "{}", node.log().text());
         let errors = errors(&node).join("\n");
-        let expected =
-            format!("{variable} in the environment names no certificate that can be used");
+        let expected = format!("{variable} in the environment names no usable certificate");
         assert!(errors.contains(&expected), "{errors}");
         // What is not used may be wrong.
         routed(&node_with(context, &action(&robot, ""), &variables));
