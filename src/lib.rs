@@ -23,9 +23,6 @@
 #![deny(unsafe_code)]
 
 mod action;
-#[cfg(test)]
-#[path = "../fuzz/properties/corpus.rs"]
-mod corpus;
 mod file;
 mod history;
 #[allow(unsafe_code)] // memory is the kernel's, and a forked process has its own rules
@@ -35,6 +32,8 @@ mod order;
 #[allow(unsafe_code)] // uWSGI calls it
 mod plugin;
 mod preflight;
+#[doc(hidden)] // for fuzz targets and tests
+pub mod properties;
 mod robot;
 mod secret;
 #[allow(unsafe_code)] // the kernel and the C library

@@ -66,12 +66,9 @@ impl Item {
 }
 
 #[cfg(test)]
-#[path = "../../fuzz/properties/keyval.rs"]
-mod properties;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties::{corpus, keyval as properties};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -132,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_corpus_holds() {
-        crate::corpus::replay("keyval", properties::check);
+        corpus::replay("keyval", properties::check);
     }
 
     /// Any byte, mostly those with a meaning.

@@ -2,7 +2,7 @@
 //!
 //! Source of the codes and texts: the webservice's documentation, "Failover" and "Errors".
 
-mod answer;
+pub mod answer;
 mod client;
 mod failure;
 mod problem;

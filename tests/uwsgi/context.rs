@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -85,27 +84,15 @@ fn plugins() -> PathBuf {
         .to_path_buf()
 }
 
-/// The plugin's file.
+/// The plugin's file: the one in `HETZNER_PLUGIN`, or else the one that cargo has built beside this test.
 pub fn plugin() -> PathBuf {
-    std::env::var_os("HETZNER_PLUGIN").map_or_else(built_by_cargo, PathBuf::from)
-}
-
-/// Tests do not have a plugin built, since they do not link it.
-fn built_by_cargo() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--lib", "--quiet", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "cargo could not build the plugin");
-    let test = std::env::current_exe().expect("the test has a path");
-    // target/<profile>/deps/<test>
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("tests lie three levels deep");
-    profile.join("libhetzner_plugin.so")
+    std::env::var_os("HETZNER_PLUGIN").map_or_else(
+        || {
+            let test = std::env::current_exe().expect("the test has a path");
+            test.with_file_name("libhetzner_plugin.so")
+        },
+        PathBuf::from,
+    )
 }
 
 /// Says what did not run, so that nobody takes silence for success.

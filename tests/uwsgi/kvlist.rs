@@ -2,16 +2,12 @@
 
 use std::fmt::Write;
 
+use hetzner_plugin::properties::keyval::{Item, parse};
 use testbed::uwsgi::{Node, NodeConfig, PATIENCE};
 
 use crate::Test;
 use crate::context::{Context, wait};
 use crate::driver::compile;
-use keyval::Item;
-
-#[path = "../../src/order/keyval.rs"]
-#[allow(dead_code, unused_imports)] // its tests
-mod keyval;
 
 pub const TESTS: &[Test] = &[
     ("kvlist_is_parsed_as_uwsgi_does", same),
@@ -83,7 +79,7 @@ fn decode(digits: &str) -> Vec<u8> {
 fn ours(text: &[u8]) -> Option<Values> {
     let mut values = Values::default();
     let mut blanks = 0;
-    for Item { key, value } in keyval::parse(text) {
+    for Item { key, value } in parse(text) {
         let is_named = |names: &&[&str]| names.iter().any(|name| name.as_bytes() == key);
         let index = KEYS.iter().position(is_named)?;
         match value {

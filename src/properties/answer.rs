@@ -1,4 +1,4 @@
-//! What is true of the meaning of an answer, whatever the answer.
+//! Properties of the meaning of an answer.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,19 +7,23 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{Answer, Change, Look, Problem, Reader};
+use crate::robot::answer::{Answer, Reader};
+use crate::takeover::{Change, Look, Problem};
 
-pub const FAILOVER_IP: &str = "4.4.4.4";
-pub const OURS: &str = "1.1.1.1";
+const FAILOVER_IP: &str = "4.4.4.4";
+const OURS: &str = "1.1.1.1";
 
 /// The password, and `FOO:` and the password in base64.
 const SECRETS: [&str; 2] = ["zPq7horse", "Rk9POnpQcTdob3JzZQ=="];
 
-/// A text has six pieces of 203 characters at the most that a server wrote.
+/// A text has at most six pieces that a server wrote, of 203 characters each.
 const LONGEST: usize = 2000;
 
-/// `input` is an answer as a person can write it down: the status and, after a blank, what
-/// `Location` says, on the first line; the body after it.
+/// `input` is an answer in a form that a person can write: the first line is the status and, after
+/// a space, the `Location` header; the rest is the body.
+///
+/// # Panics
+/// Something is not true of this answer.
 pub fn check(input: &[u8]) {
     let mut parts = input.splitn(2, |&byte| byte == b'\n');
     let (head, body) = (
@@ -37,6 +41,8 @@ pub fn check(input: &[u8]) {
     });
 }
 
+/// # Panics
+/// Something is not true of this answer.
 pub fn check_answer(answer: &Answer) {
     let secrets = SECRETS.map(str::as_bytes);
     for is_custom in [false, true] {
@@ -59,7 +65,7 @@ pub fn check_answer(answer: &Answer) {
     }
 }
 
-/// Nothing of it may be dangerous in a log, or be a secret.
+/// No text may contain a secret, or anything that is dangerous in a log.
 fn check_text(problem: &Problem) {
     let text = problem.to_string();
     assert!(!text.contains(char::is_control), "{text:?}");
@@ -70,8 +76,8 @@ fn check_text(problem: &Problem) {
     assert!(text.chars().count() <= LONGEST, "{text:?}");
 }
 
-/// Whether the answer is a success whose object names our failover IP, or none, and our
-/// server, and no switch that is under way.
+/// Whether the answer is a success whose object names our failover IP or no address at all, our
+/// server, and no switch that is still running.
 fn says_ours(answer: &Answer) -> bool {
     let member = |key| member(answer.body, &["failover", key]);
     let names = |key, wanted| {
@@ -89,8 +95,7 @@ fn says_already_routed(answer: &Answer) -> bool {
     !matches!(answer.status, 300..=399 | 401) && code == "FAILOVER_ALREADY_ROUTED"
 }
 
-/// A member of a JSON text, or null. What lies beside the path may be anything that a parser
-/// skips.
+/// A member of a JSON text, or null. Beside the path there may be anything that a parser skips.
 fn member(text: &[u8], path: &[&str]) -> Value {
     let mut json = serde_json::Deserializer::from_slice(text);
     let found = Member(path).deserialize(&mut json);
