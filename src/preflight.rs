@@ -155,8 +155,8 @@ mod tests {
         assert_eq!(
             found.mistakes,
             [
-                "legion \"failover\", legion-lord: hetzner-failoverip: ip: `x` is not an IP address \
-              (no blanks, no name, no port)"
+                "legion \"failover\", legion-lord: hetzner-failoverip: ip: `x` is not an IP address: \
+              write it without spaces, a name or a port"
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! One value each: bytes to what they mean.
+//! The values of single keys, from bytes to types.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -17,8 +17,8 @@ pub fn username(value: &[u8]) -> Result<Vec<u8>, Reason> {
     }
 }
 
-/// An IPv4 address, or the network address of an IPv6 subnet: the webservice routes IPv6
-/// by /64 networks, and names servers by theirs.
+/// An IPv4 address, or the network address of an IPv6 subnet: the webservice routes IPv6 in /64
+/// networks, and names servers by their network.
 pub fn subnet(value: &[u8]) -> Result<IpAddr, Reason> {
     let address: IpAddr = std::str::from_utf8(value)
         .ok()
@@ -54,7 +54,7 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// By which addresses the webservice is reached.
+/// Which addresses of the webservice are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Family {
     #[default]
@@ -92,7 +92,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// What a Lord does when it finds the address elsewhere and nothing in the legion explains it.
+/// What a Lord does when it finds the address elsewhere and nothing in the legion explains that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WatchAction {
     #[default]
