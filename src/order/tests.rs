@@ -447,7 +447,11 @@ fn a_lord_looks_every_minute_at_most() {
         assert_eq!(order.watch, seconds.map(Duration::from_secs), "{value}");
     }
     for value in ["59", "1", "86401", "x", "-1", "00"] {
-        assert_mistake(&format!("watch={value}"), "watch", "is neither 0 (never) nor");
+        assert_mistake(
+            &format!("watch={value}"),
+            "watch",
+            "is neither 0 (never) nor",
+        );
     }
 }
 

@@ -4,10 +4,10 @@
 
 pub mod answer;
 mod client;
-mod failure;
 mod problem;
 mod proxy;
 mod request;
+mod request_error;
 mod resolver;
 mod sent;
 mod tcp;

@@ -31,7 +31,7 @@ pub enum TrustError {
     )]
     NoCertificate(PathBuf),
     /// A store that the environment names is meant to be trusted alone.
-    #[error("{0} in the environment names no usable certificate: {1}")]
+    #[error("{0} in the environment names no usable certificate ({1}): fix or unset it")]
     Store(String, String),
 }
 

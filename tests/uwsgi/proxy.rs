@@ -138,8 +138,8 @@ fn socks_proxy(context: &Context) {
         assert_eq!(status, Some(1), "{}", node.log().text());
         let expected = format!(
             "legion \"failover\", legion-lord: hetzner-failoverip: {variable} in the environment \
-             names a SOCKS proxy, which is not supported: use an HTTP proxy, or name the \
-             webservice's host in NO_PROXY"
+             names a SOCKS proxy, which is not supported: use an HTTP proxy, or add the \
+             webservice's host to NO_PROXY"
         );
         assert_eq!(errors(&node), [expected]);
         assert!(!node.log().contains("s3cret"));
