@@ -17,7 +17,7 @@
 //! | `secret`, `file`, `text`, `sys` | a password; files; foreign text for a log; the kernel |
 //!
 //! `unsafe` is allowed where uWSGI, the kernel or memory is touched: in `plugin`, `isolation`,
-//! `uwsgi` and `sys`. `isolation::memory` is the global allocator, so that everything that a
+//! `uwsgi` and `sys`. `isolation::arena` is the global allocator, so that everything that a
 //! takeover's thread allocates, in whatever library, is kept out of forked processes and core
 //! dumps, and is wiped when it is freed.
 #![deny(unsafe_code)]
