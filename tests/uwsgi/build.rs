@@ -1,6 +1,6 @@
 //! `uwsgi --build-plugin`, and the ABI that it asserts.
 //!
-//! Against the uWSGI that was built for the tests alone: a distribution's wants more headers.
+//! Only with the uWSGI that was built for the tests: a distribution's needs more headers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -69,7 +69,7 @@ fn exports_one_symbol(_: &Context) {
     assert_eq!(exports(&plugin()), ["hetzner_plugin"]);
 }
 
-/// Loads what was built, and has it take over.
+/// Loads the plugin that was built, and lets it take over.
 fn works(context: &Context, plugins_dir: &Path, name: &str) {
     let robot = robot();
     let launch = Launch {
@@ -91,7 +91,7 @@ fn from_another_directory(context: &Context) {
 }
 
 fn under_another_name(context: &Context) {
-    // uWSGI splits at the first blank, so the directory is named by a link without one.
+    // uWSGI splits at the first space, so the directory is named by a link without one.
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(ROOT, directory.path().join("source")).unwrap();
     succeeds(&mut build(context, directory.path(), "source othername"));
@@ -100,7 +100,7 @@ fn under_another_name(context: &Context) {
     works(context, directory.path(), "othername");
 }
 
-/// A plugin directory as ours, but for a crate with nothing in it but this.
+/// A plugin directory like this one, but with a crate that contains only this.
 fn small_crate(lib: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
@@ -178,7 +178,7 @@ fn other_abi(context: &Context) {
     );
 }
 
-/// Compiles the assertions against the header of every version that there is one of.
+/// Compiles the assertions against the header of every version.
 fn every_version(context: &Context) {
     let flags = Command::new(&context.uwsgi).arg("--cflags").output();
     let flags = String::from_utf8(flags.expect("uWSGI runs").stdout).unwrap();

@@ -1,11 +1,11 @@
-//! A webservice whose answers are no HTTP, or say wrong things about where they end.
+//! A webservice whose answers are not HTTP, or are wrong about where they end.
 
 use testbed::robot::{Fault, Method, When};
 
 use crate::Test;
+use crate::attacks::{Attack, End, run_attacks, withstands};
 use crate::context::Context;
 use crate::hostile::{OK, flood, raw, with_headers};
-use crate::siege::{Attack, End, besiege, withstands};
 
 pub const TESTS: &[Test] = &[
     ("hostile_wrong_content_lengths", lengths),
@@ -25,7 +25,7 @@ fn lengths(context: &Context) {
             ("a length too long", length("500")),
             ("a length of nothing", length("0")),
             ("a negative length", length("-1")),
-            ("a length that is no number", length("many")),
+            ("a length that is not a number", length("many")),
             (
                 "a length beyond all numbers",
                 length("99999999999999999999999"),
@@ -41,7 +41,7 @@ fn lengths(context: &Context) {
     );
 }
 
-/// What follows an answer is not the answer to the next request.
+/// Bytes that follow an answer are not taken for the answer to the next request.
 fn smuggling(context: &Context) {
     let forged = r#"{"failover":{"ip":"4.4.4.4","status":"ready","active_server_ip":"1.1.1.1"}}"#;
     let next = format!("{OK}Content-Length: {}\r\n\r\n{forged}", forged.len());
@@ -53,7 +53,7 @@ fn smuggling(context: &Context) {
         };
         robot.order(When::Once(Method::Post), fault);
     });
-    besiege(context, &[attack]);
+    run_attacks(context, &[attack]);
 }
 
 fn rubbish(context: &Context) {
@@ -87,10 +87,10 @@ fn informational(context: &Context) {
         &[
             ("100 and the end", raw(go_on)),
             ("100 a thousand times", raw(go_on.repeat(1000))),
-            ("100 for ever", flood("", go_on)),
-            ("102 for ever", flood("", "HTTP/1.1 102 Processing\r\n\r\n")),
+            ("100 forever", flood("", go_on)),
+            ("102 forever", flood("", "HTTP/1.1 102 Processing\r\n\r\n")),
             (
-                "103 for ever",
+                "103 forever",
                 flood("", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
             ),
             (
@@ -122,7 +122,7 @@ fn chunks(context: &Context) {
             ("no end", chunked("2\r\n{}\r\n")),
             (
                 "bytes one by one",
-                chunked(&("1\r\n \r\n".repeat(60_000) + "0\r\n\r\n")),
+                chunked(&("1\r\n \r\n".repeat(15_000) + "0\r\n\r\n")),
             ),
             (
                 "another coding",

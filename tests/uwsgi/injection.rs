@@ -1,11 +1,11 @@
-//! A webservice that writes to be read in the log: what it sends stays within its line.
+//! A webservice that tries to forge log lines: what it sends stays within its line.
 
 use serde_json::{Value, json};
 use testbed::robot::{Fault, Method, When};
 
 use crate::Test;
+use crate::attacks::{Attack, End, run_attacks};
 use crate::context::Context;
-use crate::siege::{Attack, End, besiege};
 
 pub const TESTS: &[Test] = &[
     ("injection_by_an_error", by_error),
@@ -18,10 +18,10 @@ pub const TESTS: &[Test] = &[
     ("injection_of_what_is_no_utf8", no_utf8),
 ];
 
-/// Line ends, what a terminal obeys, what `printf` obeys, and what changes the look of a text.
+/// Line ends, control sequences, `printf` directives, and characters that change how text looks.
 const EVIL: &str = "x\n[hetzner-failoverip] 4.4.4.4 is routed to 1.1.1.1 (after 0.1 s, 1 request)\r\n\
                     FORGED\u{1b}[2J\u{1b}]0;t\u{7}\u{8}\0 %n%s%9999d \u{202e}\u{2028}\u{85}\u{9b}31m\u{7f}end";
-/// What may be left of it.
+/// What is left of it in the log.
 const TAMED: &str = "(after 0.1 s, 1 request)FORGED[2J]0;t %n%s%9999d 31mend";
 
 fn answer(status: u16, body: &Value) -> Fault {
@@ -36,14 +36,14 @@ fn raw_answer(status: u16, body: impl Into<Vec<u8>>) -> Fault {
     }
 }
 
-/// This comes instead of the answer to the first `POST`, and nothing is switched.
+/// The fault replaces the answer to the first `POST`, and nothing is switched.
 fn on_post(name: impl Into<String>, end: End, fault: Fault) -> Attack {
     Attack::new(&name.into(), end, |robot| {
         robot.order(When::Once(Method::Post), fault);
     })
 }
 
-/// The field of an error object, in every shape that a value may have.
+/// An error object with this field, in every shape that a value can have.
 fn errors(status: u16, code: &str, field: &str) -> Vec<(String, Fault)> {
     let shapes = [json!(EVIL), json!([EVIL, [EVIL]]), json!({ EVIL: EVIL })];
     let errors = shapes.into_iter().enumerate().map(|(number, value)| {
@@ -60,7 +60,7 @@ fn by_error(context: &Context) {
     let attacks = errors.into_iter().flatten();
     let attacks = attacks.map(|(name, fault)| on_post(name, End::Failed("%n%s%9999d"), fault));
     let attacks: Vec<Attack> = attacks.collect();
-    let node = besiege(context, &attacks);
+    let node = run_attacks(context, &attacks);
     let log = node.log();
     assert_eq!(log.count(TAMED), attacks.len(), "{}", log.text());
 }
@@ -71,7 +71,7 @@ fn by_rate_limit(context: &Context) {
     let more = fields.map(errors_of_429);
     let attacks = errors.into_iter().chain(more).flatten();
     let attacks = attacks.map(|(name, fault)| on_post(name, End::Failed("%n%s%9999d"), fault));
-    besiege(context, &attacks.collect::<Vec<_>>());
+    run_attacks(context, &attacks.collect::<Vec<_>>());
 }
 
 fn errors_of_429(field: &str) -> Vec<(String, Fault)> {
@@ -88,7 +88,7 @@ fn by_retried_error(context: &Context) {
         .into_iter()
         .filter_map(|errors| errors.into_iter().next());
     let attacks = texts.map(|(name, fault)| on_post(name, End::Routed(3), fault));
-    let node = besiege(context, &attacks.collect::<Vec<_>>());
+    let node = run_attacks(context, &attacks.collect::<Vec<_>>());
     assert_eq!(node.log().count(TAMED), 3, "{}", node.log().text());
 }
 
@@ -98,7 +98,7 @@ fn by_object(context: &Context) {
         object[field] = json!(EVIL);
         answer(200, &json!({ "failover": object }))
     };
-    besiege(
+    run_attacks(
         context,
         &[
             on_post("failover.ip", End::Routed(3), object("ip")),
@@ -123,9 +123,9 @@ fn redirect_to(location: &[u8]) -> Fault {
 fn by_redirect(context: &Context) {
     let end = || End::Failed("the webservice answered 302, a redirect to ");
     let seen = |location: &[u8]| on_post("a redirect", end(), redirect_to(location));
-    // No header may hold these, so there is no answer.
+    // A header must not contain these, so there is no answer.
     let lost = |location: &[u8]| on_post("no redirect", End::Routed(3), redirect_to(location));
-    besiege(
+    run_attacks(
         context,
         &[
             seen(b"https://%n%s%9999d/"),
@@ -149,7 +149,7 @@ fn by_reason_phrase(context: &Context) {
             Fault::Raw([b"HTTP/1.1 503 ", phrase, b"\r\nContent-Length: 0\r\n\r\n"].concat());
         on_post("a reason phrase", End::Routed(3), fault)
     };
-    besiege(
+    run_attacks(
         context,
         &[
             attack(b"%n%s%9999d"),
@@ -165,8 +165,8 @@ fn by_reason_phrase(context: &Context) {
 fn by_get(context: &Context) {
     let accepted = |name: &str, end: End, when: When, fault: Fault| {
         Attack::new(name, end, |robot| {
-            let taken_note_of = Fault::ApplyThen(Box::new(raw_answer(200, "ok")));
-            robot.order(When::Once(Method::Post), taken_note_of);
+            let accepted = Fault::ApplyThen(Box::new(raw_answer(200, "ok")));
+            robot.order(When::Once(Method::Post), accepted);
             robot.order(when, fault);
         })
     };
@@ -176,18 +176,13 @@ fn by_get(context: &Context) {
         &json!({"failover": {"ip": EVIL, "active_server_ip": null}}),
     );
     let (once, always) = (When::Once(Method::Get), When::Always(Method::Get));
-    let node = besiege(
+    let node = run_attacks(
         context,
         &[
             accepted("a 404", End::Unconfirmed(TAMED), once, error(404)),
             accepted("a 403", End::Unconfirmed(TAMED), once, error(403)),
             accepted("a 503", End::Routed(3), once, error(503)),
-            accepted(
-                "a 503 for ever",
-                End::Unconfirmed(TAMED),
-                always,
-                error(503),
-            ),
+            accepted("a 503 forever", End::Unconfirmed(TAMED), always, error(503)),
             accepted(
                 "no ip",
                 End::Unconfirmed("without saying where"),
@@ -209,7 +204,7 @@ fn by_get(context: &Context) {
     );
 }
 
-/// JSON is UTF-8: what is not is no JSON, and nothing of it is shown.
+/// JSON is UTF-8. Anything else is not JSON, and is not shown.
 fn no_utf8(context: &Context) {
     let evil = b"\xff\xfe\xc0\xaf\xed\xa0\x80\x9b2J\x80FORGED";
     let error = |before: &str| [before.as_bytes(), evil, b"\"}}"].concat();
@@ -237,6 +232,6 @@ fn no_utf8(context: &Context) {
         let body = error(&format!("{{\"failover\":{{\"{field}\":\""));
         attacks.push(on_post(field, End::Routed(3), raw_answer(200, body)));
     }
-    let node = besiege(context, &attacks);
+    let node = run_attacks(context, &attacks);
     assert!(!node.log().contains("FORGED"), "{}", node.log().text());
 }

@@ -1,4 +1,4 @@
-//! Proxies: they are used as with curl, and learn nothing.
+//! Proxies: they are used as curl uses them, and learn no secret.
 
 use testbed::proxy::{Manner, Proxy};
 use testbed::robot::{Fault, Method, Robot, Scheme, When};
@@ -33,7 +33,7 @@ fn through_proxy(context: &Context) {
     assert!(!bytes.contains("authorization"), "the proxy saw a login");
 }
 
-/// TLS to the proxy, and through it TLS to the webservice. The login is the proxy's own.
+/// TLS to the proxy, and TLS to the webservice through it. The login is for the proxy.
 fn https_proxy(context: &Context) {
     let robot = robot();
     let proxy = Proxy::start_with(Manner::Tunnels, robot.tls()).unwrap();
@@ -56,7 +56,7 @@ fn sees_no_secret(context: &Context, robot: &Robot, proxy: &Proxy, url: &str) {
         "{end}\n{}",
         node.log().text()
     );
-    // The connection is kept, through the proxy too.
+    // The connection is kept open, through the proxy too.
     let connect = format!("CONNECT localhost:{} HTTP/1.1", robot.port());
     assert_eq!(proxy.requests(), [connect]);
     let bytes = proxy.bytes();
@@ -64,7 +64,7 @@ fn sees_no_secret(context: &Context, robot: &Robot, proxy: &Proxy, url: &str) {
     for secret in ["BAR", ENCODED, "/failover/", "active_server_ip"] {
         assert!(!text.contains(secret), "the proxy saw `{secret}`");
     }
-    // And the robot did see them, or this would show nothing.
+    // The mock Robot did see them, or else this would prove nothing.
     assert_eq!(
         robot.requests()[0].login(),
         Some(("FOO".into(), "BAR".into()))
@@ -96,7 +96,7 @@ fn refusing_proxy(context: &Context) {
     assert!(proxy.requests().len() >= 2, "{:?}", proxy.requests());
 }
 
-/// However long each byte is waited for: it is over when its time is, and leaves nothing behind.
+/// However slowly the proxy answers, the attempt ends in time and leaves nothing behind.
 fn slow_proxy(context: &Context) {
     for manner in [Manner::Drips, Manner::Floods, Manner::Silent] {
         let (robot, proxy) = (robot(), Proxy::start_with(manner, None).unwrap());
@@ -110,7 +110,7 @@ fn slow_proxy(context: &Context) {
     }
 }
 
-/// The takeover has tried more than once, and no try counts as a request.
+/// The takeover tried more than once, and no attempt counts as a request.
 #[track_caller]
 fn not_connected(node: &Node) {
     let end = end(node);
@@ -144,7 +144,7 @@ fn socks_proxy(context: &Context) {
         assert_eq!(errors(&node), [expected]);
         assert!(!node.log().contains("s3cret"));
     }
-    // It may be there for others.
+    // It may be there for other programs.
     let variables = [
         ("ALL_PROXY", "socks5://127.0.0.1:1"),
         ("NO_PROXY", "localhost"),

@@ -1,4 +1,4 @@
-//! Who is believed, and who is told: trust stores, redirects, dead addresses.
+//! Trust stores, TLS versions, redirects and dead addresses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
     ("transport_a_dead_address_costs_little", dead_address),
 ];
 
-/// What a test must not inherit.
+/// Variables that a test must not inherit.
 const VARIABLES: [&str; 10] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -57,7 +57,7 @@ fn start_with(context: &Context, action: &str, adapt: impl FnOnce(&mut Command))
     node.expect("uWSGI starts")
 }
 
-/// The line that says how the takeover ended.
+/// The line about the end of the takeover.
 #[track_caller]
 pub fn end(node: &Node) -> String {
     let line = wait_any(
@@ -78,7 +78,7 @@ pub fn routed(node: &Node) {
     );
 }
 
-/// An action that trusts whom the system trusts.
+/// An action that trusts the system's store.
 fn without_ca_file(robot: &Robot) -> String {
     let ca_file = format!(",ca_file={}", robot.ca_file().display());
     action(robot, "").replace(&ca_file, "")
@@ -89,7 +89,7 @@ fn own_store(context: &Context) {
     let store = robot.ca_file().display().to_string();
     let action = without_ca_file(&robot);
     routed(&node_with(context, &action, &[("SSL_CERT_FILE", &store)]));
-    // A bundle that is named counts alone.
+    // If ca_file names a bundle, only that is trusted.
     let other = robot_with(|_| {});
     let named = action.clone() + &format!(",ca_file={}", other.ca_file().display());
     let node = node_with(context, &named, &[("SSL_CERT_FILE", &store)]);
@@ -109,7 +109,7 @@ fn system_store(context: &Context) {
     assert_eq!(robot.requests().len(), 0);
 }
 
-/// Whoever names a store does not want another to be trusted.
+/// If the environment names a store, no other is trusted.
 fn broken_store(context: &Context) {
     let robot = robot();
     let directory = tempfile::tempdir().unwrap();
@@ -128,7 +128,7 @@ fn broken_store(context: &Context) {
         let errors = errors(&node).join("\n");
         let expected = format!("{variable} in the environment names no usable certificate");
         assert!(errors.contains(&expected), "{errors}");
-        // What is not used may be wrong.
+        // A store that is not used may be broken.
         routed(&node_with(context, &action(&robot, ""), &variables));
     }
 }
@@ -204,7 +204,7 @@ fn redirect(context: &Context) {
         );
         assert_eq!(robot.requests().len(), 1);
     }
-    // As the answer to a question it ends nothing, and is not followed either.
+    // As the answer to a query it ends nothing, and is not followed either.
     let robot = robot();
     robot.order(
         When::Once(Method::Post),
@@ -227,7 +227,7 @@ fn redirect(context: &Context) {
     assert_eq!((target.connections(), target.requests().len()), (0, 0));
 }
 
-/// An address whose connections are never made: its queue of them is full.
+/// An address that never accepts a connection, because its queue is full.
 struct DeadAddress {
     _listener: TcpListener,
     _queue: Vec<TcpStream>,
@@ -236,7 +236,7 @@ struct DeadAddress {
 impl DeadAddress {
     fn new(address: SocketAddr) -> DeadAddress {
         let listener = TcpListener::bind(address).expect("nobody else has it");
-        // SAFETY: a socket of our own; its queue is made as short as can be.
+        // SAFETY: a socket of this test; its queue is made as short as possible.
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
         let mut queue = Vec::new();
         let soon = std::time::Duration::from_millis(200);
@@ -278,7 +278,7 @@ fn dead_address(context: &Context) {
     compile(&source, &library);
     for (dead, alive) in [("127.0.0.2", "127.0.0.1"), ("127.0.0.1", "127.0.0.2")] {
         let (robot, _dead) = pair(alive, dead);
-        // Half of what an attempt may take would be lost to the dead address, and each time.
+        // Otherwise each attempt would lose half of its time to the dead address.
         let action = action(&robot, "timeout=3,deadline=4");
         let node = start_with(context, &action, |command| {
             let variables = [("FIRST", dead), ("SECOND", alive)];

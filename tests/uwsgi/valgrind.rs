@@ -1,13 +1,12 @@
-//! Takeovers under valgrind's memcheck: no error, and nothing lost.
+//! Takeovers under valgrind's memcheck: no errors and no leaks.
 //!
-//! Memcheck watches what `malloc` hands out. A takeover's own memory comes from an arena of the
-//! plugin's (src/confidential.rs), which is one block to it: it sees neither what leaks in there
-//! nor what is used after it was freed, and takes what an arena's bytes point to as in use. So in
-//! one of the runs the arena is refused, and all comes from `malloc`. What leaks in the arena
-//! itself shows in a soak.
+//! Memcheck watches what `malloc` returns. A takeover's own memory comes from the plugin's arena
+//! (src/isolation/arena.rs), which is a single block to memcheck: it sees neither leaks in it nor
+//! uses after a free, and takes whatever its bytes point to as in use. So in one of the runs the
+//! arena is refused, and all memory comes from `malloc`. Leaks in the arena show in a soak.
 //!
-//! The webservice speaks ChaCha20-Poly1305 alone: memcheck takes ring's AES-GCM, which is written
-//! in assembler, for a use of uninitialised values. `memcheck.rs` has the other ciphers too.
+//! The webservice speaks only ChaCha20-Poly1305: memcheck takes ring's AES-GCM, which is written in
+//! assembler, for a use of uninitialised values. `make memcheck` runs the other ciphers too.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +26,7 @@ pub const TESTS: &[Test] = &[
     ("valgrind_does_find_errors", finds_errors),
 ];
 
-/// Far longer than it takes, which is many times as long as without.
+/// Far longer than it takes, which is many times as long as without memcheck.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 fn as_usual(context: &Context) {
@@ -44,7 +43,7 @@ fn without_arena(context: &Context) {
     assert!(findings.is_empty(), "{}", findings.join("\n\n"));
 }
 
-/// Runs good and bad takeovers, and returns what was found.
+/// Runs good and bad takeovers, and returns the findings.
 fn run(context: &Context, number: usize, preloaded: Option<&Path>) -> Vec<Finding> {
     let directory = tempfile::tempdir().unwrap();
     let crowd = Crowd::mixed(Ciphers::OnlyChaCha20);
@@ -59,7 +58,7 @@ fn run(context: &Context, number: usize, preloaded: Option<&Path>) -> Vec<Findin
         let log = node.log();
         let refused = log.contains("no_arena: refused");
         assert_eq!(refused, preloaded.is_some(), "{}", log.text());
-        // What then cannot be promised is said.
+        // Then the secrets are not protected, and a warning says so.
         let warnings = log.count("the password may be exposed");
         assert_eq!(warnings > 0, refused, "{}", log.text());
         let routed = log.count("4.4.4.4 is routed to");
@@ -67,7 +66,7 @@ fn run(context: &Context, number: usize, preloaded: Option<&Path>) -> Vec<Findin
     })
 }
 
-/// Runs a node under memcheck until it is Lord, and returns what was found.
+/// Runs a node under memcheck until it is Lord, and returns the findings.
 fn under_memcheck(
     context: &Context,
     config: &NodeConfig,
@@ -95,7 +94,7 @@ fn under_memcheck(
     findings(&report)
 }
 
-/// Or silence would mean nothing.
+/// Otherwise silence would mean nothing.
 fn finds_errors(context: &Context) {
     let [fine, wrong] = ["mark:1", "use-after-free:"].map(|action| {
         let config = driven_node().line(format!("legion-lord = failover {action}"));
