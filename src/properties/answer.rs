@@ -1,10 +1,7 @@
 //! Properties of the meaning of an answer.
 
-use std::fmt;
 use std::net::IpAddr;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::robot::answer::{Answer, Reader};
@@ -79,7 +76,7 @@ fn check_text(problem: &Problem) {
 /// Whether the answer is a success whose object names our failover IP or no address at all, our
 /// server, and no switch that is still running.
 fn says_ours(answer: &Answer) -> bool {
-    let member = |key| member(answer.body, &["failover", key]);
+    let member = |key: &str| member(answer.body, &format!("/failover/{key}"));
     let names = |key, wanted| {
         let member = member(key);
         member.as_str().and_then(|text| text.parse().ok()) == Some(address(wanted))
@@ -91,50 +88,14 @@ fn says_ours(answer: &Answer) -> bool {
 }
 
 fn says_already_routed(answer: &Answer) -> bool {
-    let code = member(answer.body, &["error", "code"]);
+    let code = member(answer.body, "/error/code");
     !matches!(answer.status, 300..=399 | 401) && code == "FAILOVER_ALREADY_ROUTED"
 }
 
-/// A member of a JSON text, or null. Beside the path there may be anything that a parser skips.
-fn member(text: &[u8], path: &[&str]) -> Value {
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let found = Member(path).deserialize(&mut json);
-    found
-        .and_then(|found| json.end().map(|()| found))
-        .unwrap_or_default()
-}
-
-struct Member<'a>(&'a [&'a str]);
-
-impl<'de> DeserializeSeed<'de> for Member<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
-        match self.0 {
-            [] => Value::deserialize(json),
-            _ => json.deserialize_map(self),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Value, M::Error> {
-        let mut found = Value::Null;
-        while let Some(key) = members.next_key::<String>()? {
-            if key == self.0[0] {
-                found = members.next_value_seed(Member(&self.0[1..]))?;
-            } else {
-                members.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
+/// A member of a JSON text, or null.
+fn member(text: &[u8], pointer: &str) -> Value {
+    let body: Value = serde_json::from_slice(text).unwrap_or_default();
+    body.pointer(pointer).cloned().unwrap_or_default()
 }
 
 fn problem_of_change(change: &Change) -> Option<&Problem> {
