@@ -7,15 +7,15 @@ use crate::attacks::{Attack, End, run_attacks, withstands};
 use crate::context::Context;
 use crate::hostile::{OK, flood, raw, with_headers};
 
-pub const TESTS: &[Test] = &[
-    ("hostile_wrong_content_lengths", lengths),
-    ("hostile_more_than_was_announced", smuggling),
-    ("hostile_rubbish_for_http", rubbish),
-    ("hostile_informational_answers", informational),
-    ("hostile_chunks", chunks),
+pub const TESTS: &[Test] = tests![
+    hostile_wrong_content_lengths,
+    hostile_more_than_was_announced,
+    hostile_rubbish_for_http,
+    hostile_informational_answers,
+    hostile_chunks
 ];
 
-fn lengths(context: &Context) {
+fn hostile_wrong_content_lengths(context: &Context) {
     let object = r#"{"failover":{"ip":"4.4.4.4","active_server_ip":"2.2.2.2"}}"#;
     let length = |length: &str| with_headers(&format!("Content-Length: {length}"), object);
     withstands(
@@ -42,7 +42,7 @@ fn lengths(context: &Context) {
 }
 
 /// Bytes that follow an answer are not taken for the answer to the next request.
-fn smuggling(context: &Context) {
+fn hostile_more_than_was_announced(context: &Context) {
     let forged = r#"{"failover":{"ip":"4.4.4.4","status":"ready","active_server_ip":"1.1.1.1"}}"#;
     let next = format!("{OK}Content-Length: {}\r\n\r\n{forged}", forged.len());
     let attack = Attack::new("a second answer", End::Routed(3), |robot| {
@@ -56,7 +56,7 @@ fn smuggling(context: &Context) {
     run_attacks(context, &[attack]);
 }
 
-fn rubbish(context: &Context) {
+fn hostile_rubbish_for_http(context: &Context) {
     withstands(
         context,
         &[
@@ -80,7 +80,7 @@ fn rubbish(context: &Context) {
     );
 }
 
-fn informational(context: &Context) {
+fn hostile_informational_answers(context: &Context) {
     let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     withstands(
         context,
@@ -105,7 +105,7 @@ fn informational(context: &Context) {
     );
 }
 
-fn chunks(context: &Context) {
+fn hostile_chunks(context: &Context) {
     let chunked = |rest: &str| with_headers("Transfer-Encoding: chunked", rest);
     withstands(
         context,

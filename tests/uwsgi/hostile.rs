@@ -10,14 +10,14 @@ use crate::Test;
 use crate::attacks::withstands;
 use crate::context::Context;
 
-pub const TESTS: &[Test] = &[
-    ("hostile_oversized_bodies", oversized),
-    ("hostile_endless_answers", endless),
-    ("hostile_deep_nesting", nesting),
-    ("hostile_many_small_values", small_values),
-    ("hostile_header_floods", headers),
-    ("hostile_dripping", dripping),
-    ("hostile_compressed_answers", compressed),
+pub const TESTS: &[Test] = tests![
+    hostile_oversized_bodies,
+    hostile_endless_answers,
+    hostile_deep_nesting,
+    hostile_many_small_values,
+    hostile_header_floods,
+    hostile_dripping,
+    hostile_compressed_answers
 ];
 
 pub const OK: &str = "HTTP/1.1 200 OK\r\n";
@@ -48,7 +48,7 @@ pub fn flood(first: &str, again: &str) -> Fault {
     }
 }
 
-fn oversized(context: &Context) {
+fn hostile_oversized_bodies(context: &Context) {
     let sizes = [MAX_BODY as u64 + 1, 1 << 20, 1 << 34];
     let mut faults = sizes
         .map(|bytes| ("Oversize", Fault::Oversize { bytes }))
@@ -58,7 +58,7 @@ fn oversized(context: &Context) {
     withstands(context, &faults);
 }
 
-fn endless(context: &Context) {
+fn hostile_endless_answers(context: &Context) {
     let chunked = format!("{OK}Transfer-Encoding: chunked\r\n\r\n");
     withstands(
         context,
@@ -81,7 +81,7 @@ fn endless(context: &Context) {
     );
 }
 
-fn nesting(context: &Context) {
+fn hostile_deep_nesting(context: &Context) {
     let deep = "[".repeat(MAX_BODY - 100);
     let objects = "{\"failover\":".repeat(1_300);
     withstands(
@@ -110,7 +110,7 @@ fn nesting(context: &Context) {
 }
 
 /// As many values as fit into a body. Each takes far more memory than its bytes.
-fn small_values(context: &Context) {
+fn hostile_many_small_values(context: &Context) {
     let filled = |value: &str| vec![value; (MAX_BODY - 500) / (value.len() + 1)].join(",");
     let names: Vec<String> = (0..1_500).map(|n| format!("\"{n:x}\":0")).collect();
     let levels = format!("{}{}{}", "[".repeat(100), filled("0,0"), "]".repeat(100));
@@ -134,7 +134,7 @@ fn small_values(context: &Context) {
     withstands(context, &faults);
 }
 
-fn headers(context: &Context) {
+fn hostile_header_floods(context: &Context) {
     let long = format!("X: {}", "y".repeat(1 << 20));
     withstands(
         context,
@@ -149,7 +149,7 @@ fn headers(context: &Context) {
     );
 }
 
-fn dripping(context: &Context) {
+fn hostile_dripping(context: &Context) {
     let every = Duration::from_millis(100);
     withstands(
         context,
@@ -161,7 +161,7 @@ fn dripping(context: &Context) {
     );
 }
 
-fn compressed(context: &Context) {
+fn hostile_compressed_answers(context: &Context) {
     let gzip = |bytes: Vec<u8>| Fault::Answer {
         status: 200,
         headers: vec![("Content-Encoding".into(), "gzip".into())],

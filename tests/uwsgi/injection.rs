@@ -7,15 +7,15 @@ use crate::Test;
 use crate::attacks::{Attack, End, run_attacks};
 use crate::context::Context;
 
-pub const TESTS: &[Test] = &[
-    ("injection_by_an_error", by_error),
-    ("injection_by_a_rate_limit", by_rate_limit),
-    ("injection_by_an_error_that_is_retried", by_retried_error),
-    ("injection_by_a_failover_object", by_object),
-    ("injection_by_a_redirect", by_redirect),
-    ("injection_by_a_reason_phrase", by_reason_phrase),
-    ("injection_by_the_answer_to_a_get", by_get),
-    ("injection_of_what_is_no_utf8", no_utf8),
+pub const TESTS: &[Test] = tests![
+    injection_by_an_error,
+    injection_by_a_rate_limit,
+    injection_by_an_error_that_is_retried,
+    injection_by_a_failover_object,
+    injection_by_a_redirect,
+    injection_by_a_reason_phrase,
+    injection_by_the_answer_to_a_get,
+    injection_of_what_is_no_utf8
 ];
 
 /// Line ends, control sequences, `printf` directives, and characters that change how text looks.
@@ -55,7 +55,7 @@ fn errors(status: u16, code: &str, field: &str) -> Vec<(String, Fault)> {
     errors.collect()
 }
 
-fn by_error(context: &Context) {
+fn injection_by_an_error(context: &Context) {
     let errors = ["code", "message", "missing", "invalid"].map(|field| errors(400, "X", field));
     let attacks = errors.into_iter().flatten();
     let attacks = attacks.map(|(name, fault)| on_post(name, End::Failed("%n%s%9999d"), fault));
@@ -65,7 +65,7 @@ fn by_error(context: &Context) {
     assert_eq!(log.count(TAMED), attacks.len(), "{}", log.text());
 }
 
-fn by_rate_limit(context: &Context) {
+fn injection_by_a_rate_limit(context: &Context) {
     let fields = ["message", "max_request", "interval"];
     let errors = fields.map(|field| errors(403, "RATE_LIMIT_EXCEEDED", field));
     let more = fields.map(errors_of_429);
@@ -78,7 +78,7 @@ fn errors_of_429(field: &str) -> Vec<(String, Fault)> {
     errors(429, EVIL, field)
 }
 
-fn by_retried_error(context: &Context) {
+fn injection_by_an_error_that_is_retried(context: &Context) {
     let errors = [
         errors(409, "X", "code"),
         errors(503, "X", "message"),
@@ -92,7 +92,7 @@ fn by_retried_error(context: &Context) {
     assert_eq!(node.log().count(TAMED), 3, "{}", node.log().text());
 }
 
-fn by_object(context: &Context) {
+fn injection_by_a_failover_object(context: &Context) {
     let object = |field: &str| {
         let mut object = json!({"ip": "4.4.4.4", "status": "ready", "active_server_ip": "1.1.1.1"});
         object[field] = json!(EVIL);
@@ -120,7 +120,7 @@ fn redirect_to(location: &[u8]) -> Fault {
     Fault::Raw(head.concat())
 }
 
-fn by_redirect(context: &Context) {
+fn injection_by_a_redirect(context: &Context) {
     let end = || End::Failed("the webservice answered 302, a redirect to ");
     let seen = |location: &[u8]| on_post("a redirect", end(), redirect_to(location));
     // A header must not contain these, so there is no answer.
@@ -143,7 +143,7 @@ fn by_redirect(context: &Context) {
     );
 }
 
-fn by_reason_phrase(context: &Context) {
+fn injection_by_a_reason_phrase(context: &Context) {
     let attack = |phrase: &[u8]| {
         let fault =
             Fault::Raw([b"HTTP/1.1 503 ", phrase, b"\r\nContent-Length: 0\r\n\r\n"].concat());
@@ -162,7 +162,7 @@ fn by_reason_phrase(context: &Context) {
     );
 }
 
-fn by_get(context: &Context) {
+fn injection_by_the_answer_to_a_get(context: &Context) {
     let accepted = |name: &str, end: End, when: When, fault: Fault| {
         Attack::new(name, end, |robot| {
             let accepted = Fault::ApplyThen(Box::new(raw_answer(200, "ok")));
@@ -205,7 +205,7 @@ fn by_get(context: &Context) {
 }
 
 /// JSON is UTF-8. Anything else is not JSON, and is not shown.
-fn no_utf8(context: &Context) {
+fn injection_of_what_is_no_utf8(context: &Context) {
     let evil = b"\xff\xfe\xc0\xaf\xed\xa0\x80\x9b2J\x80FORGED";
     let error = |before: &str| [before.as_bytes(), evil, b"\"}}"].concat();
     let fields = [

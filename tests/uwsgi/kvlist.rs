@@ -9,9 +9,9 @@ use crate::Test;
 use crate::context::{Context, wait};
 use crate::driver::compile;
 
-pub const TESTS: &[Test] = &[
-    ("kvlist_is_parsed_as_uwsgi_does", same),
-    ("kvlist_differences_are_the_known_ones", differences),
+pub const TESTS: &[Test] = tests![
+    kvlist_is_parsed_as_uwsgi_does,
+    kvlist_differences_are_the_known_ones
 ];
 
 /// The keys with their aliases, in the order of `kvlist.c`.
@@ -37,7 +37,7 @@ fn uwsgi(context: &Context, texts: &[Vec<u8>]) -> Vec<Values> {
     let directory = tempfile::tempdir().unwrap();
     let [input, output, plugin] =
         ["input", "output", "kvlist_plugin.so"].map(|name| directory.path().join(name));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/kvlist.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/support/kvlist.c");
     compile(source.as_ref(), &plugin);
     let lines = texts.iter().map(|text| encode(text) + "\n");
     std::fs::write(&input, lines.collect::<String>()).unwrap();
@@ -174,7 +174,7 @@ impl Random {
     }
 }
 
-fn same(context: &Context) {
+fn kvlist_is_parsed_as_uwsgi_does(context: &Context) {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let texts: Vec<Vec<u8>> = (0..6000).map(|_| random.text()).collect();
     let mut compared = 0;
@@ -194,7 +194,7 @@ fn same(context: &Context) {
 }
 
 /// Texts that the plugin refuses although uWSGI accepts them, or accepts although uWSGI drops them.
-fn differences(context: &Context) {
+fn kvlist_differences_are_the_known_ones(context: &Context) {
     let name = |value: &str| Some(value.as_bytes().to_vec());
     let cases = [
         // uWSGI looks for escapes in a key a second time, and drops what they escape.

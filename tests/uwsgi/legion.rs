@@ -10,41 +10,23 @@ use crate::Test;
 use crate::cluster::{Cluster, LORD};
 use crate::context::{Context, ip};
 
-pub const TESTS: &[Test] = &[
-    (
-        "legion_heartbeat_while_switching",
-        heartbeat_while_switching,
-    ),
-    ("legion_heartbeat_while_locked", heartbeat_while_locked),
-    ("legion_heartbeat_while_refused", heartbeat_while_refused),
-    ("legion_returns_after_failures_quorum_2", return_quorum_2),
-    ("legion_returns_after_failures_quorum_1", return_quorum_1),
-    (
-        "legion_death_is_announced_while_suspended",
-        death_while_suspended,
-    ),
-    (
-        "legion_death_is_announced_after_a_suspension",
-        death_after_suspension,
-    ),
-    ("legion_lord_is_killed", lord_killed),
-    ("legion_lord_is_frozen", lord_frozen),
-    (
-        "legion_lord_is_frozen_during_its_takeover",
-        frozen_during_takeover,
-    ),
-    (
-        "legion_lord_loses_its_quorum_after_a_recent_warning",
-        lord_loses_quorum,
-    ),
-    ("legion_lord_is_not_heard_for_a_while", lord_not_heard),
-    ("legion_returns_after_a_short_suspension", short_suspension),
-    ("legion_lord_is_shut_down", lord_shut_down),
-    ("legion_lord_is_reloaded", lord_reloaded),
-    (
-        "legion_lord_dies_in_the_middle_of_a_takeover",
-        lord_dies_in_takeover,
-    ),
+pub const TESTS: &[Test] = tests![
+    legion_heartbeat_while_switching,
+    legion_heartbeat_while_locked,
+    legion_heartbeat_while_refused,
+    legion_returns_after_failures_quorum_2,
+    legion_returns_after_failures_quorum_1,
+    legion_death_is_announced_while_suspended,
+    legion_death_is_announced_after_a_suspension,
+    legion_lord_is_killed,
+    legion_lord_is_frozen,
+    legion_lord_is_frozen_during_its_takeover,
+    legion_lord_loses_its_quorum_after_a_recent_warning,
+    legion_lord_is_not_heard_for_a_while,
+    legion_returns_after_a_short_suspension,
+    legion_lord_is_shut_down,
+    legion_lord_is_reloaded,
+    legion_lord_dies_in_the_middle_of_a_takeover
 ];
 
 /// Longer than legion-tolerance, by three times.
@@ -67,13 +49,13 @@ fn took_long_unnoticed(cluster: &Cluster) {
     assert!(cluster.node(0).log().contains(long), "{}", cluster.logs());
 }
 
-fn heartbeat_while_switching(context: &Context) {
+fn legion_heartbeat_while_switching(context: &Context) {
     let cluster = Cluster::new(context, |settings| settings.switch_time = LONG).started();
     took_long_unnoticed(&cluster);
     assert_eq!(cluster.robot.posts(), 1);
 }
 
-fn heartbeat_while_locked(context: &Context) {
+fn legion_heartbeat_while_locked(context: &Context) {
     let cluster = Cluster::new(context, |_| {}).started();
     cluster
         .robot
@@ -83,7 +65,7 @@ fn heartbeat_while_locked(context: &Context) {
     took_long_unnoticed(&cluster);
 }
 
-fn heartbeat_while_refused(context: &Context) {
+fn legion_heartbeat_while_refused(context: &Context) {
     let cluster = Cluster::new(context, |_| {});
     cluster.robot.refuse_connections();
     let cluster = cluster.started();
@@ -110,12 +92,12 @@ fn returns(cluster: Cluster, failing: &[usize]) {
     cluster.is_settled_on(0);
 }
 
-fn return_quorum_2(context: &Context) {
+fn legion_returns_after_failures_quorum_2(context: &Context) {
     let cluster = Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 8");
     returns(cluster, &[0, 1]);
 }
 
-fn return_quorum_1(context: &Context) {
+fn legion_returns_after_failures_quorum_1(context: &Context) {
     let cluster = Cluster::new(context, |_| {})
         .with("legion-death-on-lord-error = 15")
         .with_quorum(1);
@@ -136,7 +118,7 @@ fn suspended(context: &Context, seconds: u32) -> Cluster<'_> {
     cluster
 }
 
-fn death_while_suspended(context: &Context) {
+fn legion_death_is_announced_while_suspended(context: &Context) {
     let mut cluster = suspended(context, 600);
     // It has announced that it stays away, and is silent.
     cluster.wait_for_route(1);
@@ -152,7 +134,7 @@ fn death_while_suspended(context: &Context) {
     );
 }
 
-fn death_after_suspension(context: &Context) {
+fn legion_death_is_announced_after_a_suspension(context: &Context) {
     let mut cluster = suspended(context, 3);
     cluster.is_settled_on(0);
     let deaths = cluster.node(1).log().count("announced its death");
@@ -170,13 +152,13 @@ fn settled<'a>(context: &'a Context) -> Cluster<'a> {
     cluster
 }
 
-fn lord_killed(context: &Context) {
+fn legion_lord_is_killed(context: &Context) {
     let mut cluster = settled(context);
     cluster.kill(0);
     cluster.is_settled_on(1);
 }
 
-fn lord_frozen(context: &Context) {
+fn legion_lord_is_frozen(context: &Context) {
     let cluster = settled(context);
     cluster.node(0).signal(libc::SIGSTOP);
     cluster.wait(1, LORD);
@@ -186,7 +168,7 @@ fn lord_frozen(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn frozen_during_takeover(context: &Context) {
+fn legion_lord_is_frozen_during_its_takeover(context: &Context) {
     let cluster = Cluster::new(context, |settings| {
         settings.switch_time = Duration::from_secs(3);
     })
@@ -202,7 +184,7 @@ fn frozen_during_takeover(context: &Context) {
 }
 
 /// A Lord whose peers are silent steps down, although it has just warned of no quorum.
-fn lord_loses_quorum(context: &Context) {
+fn legion_lord_loses_its_quorum_after_a_recent_warning(context: &Context) {
     let mut cluster = Cluster::new(context, |_| {});
     cluster.start(0);
     cluster.wait(0, "no quorum: only 1 vote(s) for Legion failover");
@@ -224,7 +206,7 @@ fn lord_loses_quorum(context: &Context) {
 }
 
 /// It hears its peers, they do not hear it, and replace it.
-fn lord_not_heard(context: &Context) {
+fn legion_lord_is_not_heard_for_a_while(context: &Context) {
     let mut cluster = Cluster::new(context, |_| {});
     let relays = [1, 2].map(|peer| Relay::to(cluster.legion.ports[peer]));
     cluster.start_behind(0, &relays);
@@ -244,7 +226,7 @@ fn lord_not_heard(context: &Context) {
 }
 
 /// The suspension may be over before the master's next cycle.
-fn short_suspension(context: &Context) {
+fn legion_returns_after_a_short_suspension(context: &Context) {
     let cluster =
         Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 5\ncheck-interval = 12");
     cluster.robot.order(
@@ -256,14 +238,14 @@ fn short_suspension(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn lord_shut_down(context: &Context) {
+fn legion_lord_is_shut_down(context: &Context) {
     let mut cluster = settled(context);
     let status = cluster.node_mut(0).stop(PATIENCE);
     assert_eq!(status.and_then(|status| status.code()), Some(0));
     cluster.is_settled_on(1);
 }
 
-fn lord_reloaded(context: &Context) {
+fn legion_lord_is_reloaded(context: &Context) {
     let cluster = settled(context);
     cluster.node(0).signal(libc::SIGHUP);
     cluster.wait_nth(0, "spawned uWSGI master process", 2);
@@ -271,7 +253,7 @@ fn lord_reloaded(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn lord_dies_in_takeover(context: &Context) {
+fn legion_lord_dies_in_the_middle_of_a_takeover(context: &Context) {
     let mut cluster = Cluster::new(context, |settings| {
         settings.switch_time = Duration::from_secs(10);
     })

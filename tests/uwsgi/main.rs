@@ -5,24 +5,27 @@
 //! otherwise nothing here runs, and a message says so. The plugin is `HETZNER_PLUGIN`, or else the
 //! one that cargo has just built.
 
-mod attacks;
+/// A table of tests, each with the name of its function.
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        &[$((stringify!($test), $test)),*]
+    };
+}
+
 mod boot;
 mod build;
-mod cluster;
-mod context;
-mod driver;
 mod framing;
 mod hooks;
 mod hostile;
 mod injection;
 mod kvlist;
 mod legion;
-mod memcheck;
 mod proxy;
 mod rows;
 mod secrets;
 mod signals;
 mod soak;
+mod support;
 mod transport;
 mod valgrind;
 
@@ -30,6 +33,7 @@ use std::process::ExitCode;
 
 use context::Context;
 use libtest_mimic::{Arguments, Trial};
+use support::{attacks, cluster, context, driver, memcheck};
 
 /// A test: its name, and what it does with a uWSGI.
 type Test = (&'static str, fn(&Context));

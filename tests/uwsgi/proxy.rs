@@ -9,24 +9,21 @@ use crate::boot::errors;
 use crate::context::{Context, action, robot, robot_with, wait};
 use crate::transport::{end, node_with, routed};
 
-pub const TESTS: &[Test] = &[
-    ("proxy_sees_no_secret", through_proxy),
-    ("proxy_is_bypassed_by_no_proxy", no_proxy),
-    ("proxy_that_is_dead_is_no_connection", dead_proxy),
-    ("proxy_that_refuses_is_no_connection", refusing_proxy),
-    (
-        "proxy_that_answers_without_end_is_no_connection",
-        slow_proxy,
-    ),
-    ("proxy_with_tls_and_a_login", https_proxy),
-    ("proxy_of_socks_is_a_mistake", socks_proxy),
-    ("proxy_is_not_for_http", plain_http),
+pub const TESTS: &[Test] = tests![
+    proxy_sees_no_secret,
+    proxy_is_bypassed_by_no_proxy,
+    proxy_that_is_dead_is_no_connection,
+    proxy_that_refuses_is_no_connection,
+    proxy_that_answers_without_end_is_no_connection,
+    proxy_with_tls_and_a_login,
+    proxy_of_socks_is_a_mistake,
+    proxy_is_not_for_http
 ];
 
 /// `FOO:BAR` in base64.
 const ENCODED: &str = "Rk9POkJBUg==";
 
-fn through_proxy(context: &Context) {
+fn proxy_sees_no_secret(context: &Context) {
     let (robot, proxy) = (robot(), Proxy::start().unwrap());
     sees_no_secret(context, &robot, &proxy, &proxy.url());
     let bytes = String::from_utf8_lossy(&proxy.bytes()).to_lowercase();
@@ -34,7 +31,7 @@ fn through_proxy(context: &Context) {
 }
 
 /// TLS to the proxy, and TLS to the webservice through it. The login is for the proxy.
-fn https_proxy(context: &Context) {
+fn proxy_with_tls_and_a_login(context: &Context) {
     let robot = robot();
     let proxy = Proxy::start_with(Manner::Tunnels, robot.tls()).unwrap();
     let url = proxy.url().replace("://", "://us%40er:p%2540ss@");
@@ -71,14 +68,14 @@ fn sees_no_secret(context: &Context, robot: &Robot, proxy: &Proxy, url: &str) {
     );
 }
 
-fn no_proxy(context: &Context) {
+fn proxy_is_bypassed_by_no_proxy(context: &Context) {
     let (robot, proxy) = (robot(), Proxy::start().unwrap());
     let variables = [("HTTPS_PROXY", &*proxy.url()), ("NO_PROXY", "localhost")];
     routed(&node_with(context, &action(&robot, ""), &variables));
     assert_eq!(proxy.connections(), 0);
 }
 
-fn dead_proxy(context: &Context) {
+fn proxy_that_is_dead_is_no_connection(context: &Context) {
     let (robot, dead) = (robot(), robot_with(|_| {}));
     dead.refuse_connections();
     let url = format!("http://127.0.0.1:{}", dead.port());
@@ -87,7 +84,7 @@ fn dead_proxy(context: &Context) {
     assert_eq!(robot.connections(), 0);
 }
 
-fn refusing_proxy(context: &Context) {
+fn proxy_that_refuses_is_no_connection(context: &Context) {
     let (robot, proxy) = (robot(), Proxy::start().unwrap());
     robot.refuse_connections();
     let action = action(&robot, "timeout=2,deadline=4");
@@ -97,7 +94,7 @@ fn refusing_proxy(context: &Context) {
 }
 
 /// However slowly the proxy answers, the attempt ends in time and leaves nothing behind.
-fn slow_proxy(context: &Context) {
+fn proxy_that_answers_without_end_is_no_connection(context: &Context) {
     for manner in [Manner::Drips, Manner::Floods, Manner::Silent] {
         let (robot, proxy) = (robot(), Proxy::start_with(manner, None).unwrap());
         let action = action(&robot, "timeout=1,deadline=4");
@@ -126,7 +123,7 @@ fn not_connected(node: &Node) {
     );
 }
 
-fn socks_proxy(context: &Context) {
+fn proxy_of_socks_is_a_mistake(context: &Context) {
     let robot = robot();
     for (variable, url) in [
         ("HTTPS_PROXY", "socks5://127.0.0.1:1080"),
@@ -152,7 +149,7 @@ fn socks_proxy(context: &Context) {
     routed(&node_with(context, &action(&robot, ""), &variables));
 }
 
-fn plain_http(context: &Context) {
+fn proxy_is_not_for_http(context: &Context) {
     let robot = robot_with(|settings| settings.scheme = Scheme::Http);
     let proxy = Proxy::start().unwrap();
     let url = proxy.url();

@@ -11,16 +11,13 @@ use crate::boot::{errors, refused};
 use crate::context::{Context, action, ip, lone_node, robot_with, wait, wait_any};
 use crate::driver::compile;
 
-pub const TESTS: &[Test] = &[
-    ("secrets_are_in_no_memory_after_a_takeover", after_success),
-    ("secrets_are_in_no_memory_after_a_failure", after_failure),
-    ("secrets_are_not_inherited_during_a_takeover", during),
-    ("secrets_are_wiped_where_memory_is_locked", never_swap),
-    (
-        "secrets_file_must_be_readable_without_privileges",
-        unprivileged,
-    ),
-    ("secrets_file_from_the_environment", from_environment),
+pub const TESTS: &[Test] = tests![
+    secrets_are_in_no_memory_after_a_takeover,
+    secrets_are_in_no_memory_after_a_failure,
+    secrets_are_not_inherited_during_a_takeover,
+    secrets_are_wiped_where_memory_is_locked,
+    secrets_file_must_be_readable_without_privileges,
+    secrets_file_from_the_environment
 ];
 
 const PASSWORD: &str = "zPq7-correct-horse-battery";
@@ -92,14 +89,14 @@ impl Instance {
     }
 }
 
-fn after_success(context: &Context) {
+fn secrets_are_in_no_memory_after_a_takeover(context: &Context) {
     let instance = instance(context, |_| {});
     wait(&instance.node, "i am now the Lord", PATIENCE);
     instance.is_clean();
     assert_eq!(instance.robot.posts(), 1);
 }
 
-fn after_failure(context: &Context) {
+fn secrets_are_in_no_memory_after_a_failure(context: &Context) {
     let instance = instance(context, |robot| {
         let echo = format!("{{\"error\":{{\"code\":\"X\",\"message\":\"{PASSWORD} {ENCODED}\"}}}}");
         let fault = Fault::Answer {
@@ -115,7 +112,7 @@ fn after_failure(context: &Context) {
     instance.is_clean();
 }
 
-fn during(context: &Context) {
+fn secrets_are_not_inherited_during_a_takeover(context: &Context) {
     let instance = instance(context, |robot| {
         robot.set_switch_time(std::time::Duration::from_secs(3600));
     });
@@ -163,7 +160,7 @@ int madvise(void *at, size_t length, int advice) {
 ";
 
 /// With uWSGI's `never-swap` all memory is locked, and the kernel does not take it back.
-fn never_swap(context: &Context) {
+fn secrets_are_wiped_where_memory_is_locked(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let [source, library] = ["locked.c", "locked.so"].map(|name| directory.path().join(name));
     std::fs::write(&source, LOCKED).unwrap();
@@ -216,7 +213,7 @@ fn uses_no_more_than_it_needs(context: &Context, node: &Node) {
 }
 
 /// With `uid`, it is not enough that root can read the file.
-fn unprivileged(context: &Context) {
+fn secrets_file_must_be_readable_without_privileges(context: &Context) {
     // SAFETY: it cannot fail.
     assert_eq!(
         unsafe { libc::geteuid() },
@@ -251,7 +248,7 @@ fn unprivileged(context: &Context) {
 }
 
 /// As with systemd's `LoadCredential=`.
-fn from_environment(context: &Context) {
+fn secrets_file_from_the_environment(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("robot");
     std::fs::write(&path, "BAR").unwrap();

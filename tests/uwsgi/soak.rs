@@ -12,7 +12,7 @@ use crate::Test;
 use crate::context::{Context, action, action_to, ip, robot_with};
 use crate::driver::{driven_node, wait_for_mark};
 
-pub const TESTS: &[Test] = &[("soak_leaves_nothing_behind", soak)];
+pub const TESTS: &[Test] = tests![soak_leaves_nothing_behind];
 
 /// How many takeovers, unless `SOAK` specifies another number.
 const DEFAULT_NUMBER: u32 = 300;
@@ -122,7 +122,7 @@ impl Crowd {
     }
 }
 
-fn soak(context: &Context) {
+fn soak_leaves_nothing_behind(context: &Context) {
     let number: u32 = std::env::var("SOAK").map_or(DEFAULT_NUMBER, |number| {
         number.parse().expect("SOAK is a number of takeovers")
     });

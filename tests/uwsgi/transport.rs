@@ -14,16 +14,13 @@ use crate::boot::errors;
 use crate::context::{Context, action, ip, lone_node, robot, robot_with, wait_any};
 use crate::driver::compile;
 
-pub const TESTS: &[Test] = &[
-    ("transport_ssl_cert_file_is_honoured", own_store),
-    (
-        "transport_the_system_does_not_trust_everybody",
-        system_store,
-    ),
-    ("transport_a_named_store_must_be_usable", broken_store),
-    ("transport_tls_before_1_2_is_refused", old_tls),
-    ("transport_a_redirect_is_never_followed", redirect),
-    ("transport_a_dead_address_costs_little", dead_address),
+pub const TESTS: &[Test] = tests![
+    transport_ssl_cert_file_is_honoured,
+    transport_the_system_does_not_trust_everybody,
+    transport_a_named_store_must_be_usable,
+    transport_tls_before_1_2_is_refused,
+    transport_a_redirect_is_never_followed,
+    transport_a_dead_address_costs_little
 ];
 
 /// Variables that a test must not inherit.
@@ -84,7 +81,7 @@ fn without_ca_file(robot: &Robot) -> String {
     action(robot, "").replace(&ca_file, "")
 }
 
-fn own_store(context: &Context) {
+fn transport_ssl_cert_file_is_honoured(context: &Context) {
     let robot = robot();
     let store = robot.ca_file().display().to_string();
     let action = without_ca_file(&robot);
@@ -100,7 +97,7 @@ fn own_store(context: &Context) {
     );
 }
 
-fn system_store(context: &Context) {
+fn transport_the_system_does_not_trust_everybody(context: &Context) {
     let robot = robot();
     let node = node_with(context, &without_ca_file(&robot), &[]);
     let end = end(&node);
@@ -110,7 +107,7 @@ fn system_store(context: &Context) {
 }
 
 /// If the environment names a store, no other is trusted.
-fn broken_store(context: &Context) {
+fn transport_a_named_store_must_be_usable(context: &Context) {
     let robot = robot();
     let directory = tempfile::tempdir().unwrap();
     let [none, rubbish] = ["none", "rubbish"].map(|name| directory.path().join(name));
@@ -134,7 +131,7 @@ fn broken_store(context: &Context) {
 }
 
 /// A TLS 1.1 or 1.0 server's first message, and the alert that answers it.
-fn old_tls(context: &Context) {
+fn transport_tls_before_1_2_is_refused(context: &Context) {
     for minor in [2, 1] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -187,7 +184,7 @@ fn answer_in_tls_1(minor: u8, mut client: TcpStream) -> Vec<u8> {
     alert
 }
 
-fn redirect(context: &Context) {
+fn transport_a_redirect_is_never_followed(context: &Context) {
     let target = robot_with(|_| {});
     for status in [301, 302, 303, 307, 308] {
         let robot = robot();
@@ -271,7 +268,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 "#;
 
 /// The name has two addresses, the first of which does not answer.
-fn dead_address(context: &Context) {
+fn transport_a_dead_address_costs_little(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let [source, library] = ["lookup.c", "lookup.so"].map(|name| directory.path().join(name));
     std::fs::write(&source, TWO_ADDRESSES).unwrap();

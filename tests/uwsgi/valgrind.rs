@@ -20,24 +20,27 @@ use crate::driver::{compile, driven_node, wait_for_mark};
 use crate::memcheck::{Finding, findings, wrapper};
 use crate::soak::Crowd;
 
-pub const TESTS: &[Test] = &[
-    ("valgrind_finds_nothing", as_usual),
-    ("valgrind_finds_nothing_without_the_arena", without_arena),
-    ("valgrind_does_find_errors", finds_errors),
+pub const TESTS: &[Test] = tests![
+    valgrind_finds_nothing,
+    valgrind_finds_nothing_without_the_arena,
+    valgrind_does_find_errors
 ];
 
 /// Far longer than it takes, which is many times as long as without memcheck.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-fn as_usual(context: &Context) {
+fn valgrind_finds_nothing(context: &Context) {
     let findings = run(context, 30, None);
     assert!(findings.is_empty(), "{}", findings.join("\n\n"));
 }
 
-fn without_arena(context: &Context) {
+fn valgrind_finds_nothing_without_the_arena(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let library = directory.path().join("no_arena.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/no_arena.c");
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/uwsgi/support/no_arena.c"
+    );
     compile(source.as_ref(), &library);
     let findings = run(context, 30, Some(&library));
     assert!(findings.is_empty(), "{}", findings.join("\n\n"));
@@ -95,7 +98,7 @@ fn under_memcheck(
 }
 
 /// Otherwise silence would mean nothing.
-fn finds_errors(context: &Context) {
+fn valgrind_does_find_errors(context: &Context) {
     let [fine, wrong] = ["mark:1", "use-after-free:"].map(|action| {
         let config = driven_node().line(format!("legion-lord = failover {action}"));
         under_memcheck(context, &config, None, |_| {})

@@ -13,7 +13,10 @@ use crate::Test;
 /// Memcheck's text about one error.
 pub type Finding = String;
 
-const SUPPRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/memcheck.supp");
+const SUPPRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/uwsgi/support/memcheck.supp"
+);
 
 /// Tests that prove nothing under memcheck, by the beginning of their names, and why.
 const NOT_UNDER_MEMCHECK: &[(&str, &str)] = &[

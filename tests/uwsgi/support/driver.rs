@@ -54,7 +54,7 @@ fn driver() -> PathBuf {
     static DRIVER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = DRIVER.get_or_init(|| {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/driver.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/support/driver.c");
         compile(source.as_ref(), &directory.path().join("driver_plugin.so"));
         directory
     });
