@@ -58,7 +58,7 @@ done
 say "building $plugin (up to two minutes)"
 # With --target, none of these flags is for what runs at build time alone.
 env "CFLAGS_$host=" CARGO_ENCODED_RUSTFLAGS="$rust_flags" CFLAGS="$c_flags" CARGO_INCREMENTAL=0 \
-    cargo build --quiet --release --locked --lib --target "$host" --target-dir "$build" "${settings[@]}"
+    cargo rustc --quiet --release --locked --lib --crate-type cdylib --target "$host" --target-dir "$build" "${settings[@]}"
 
 install -m 644 "$build/$host/release/libhetzner_plugin.so" "$plugin.new"
 # Where a path begins, that is: within one it may well stand, as /src/ does in the standard library's own.

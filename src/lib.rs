@@ -15,18 +15,16 @@
 //! | `takeover` | the procedure, over its own port; it knows no webservice and no uWSGI |
 //! | `isolation` | a worker thread that leaves no secret behind |
 //! | `uwsgi` | uWSGI, as C has it and as the rest sees it |
-//! | `secret`, `text`, `sys` | a password; foreign text for a log; the kernel |
+//! | `secret`, `file`, `text`, `sys` | a password; files; foreign text for a log; the kernel |
 //!
 //! `unsafe` is allowed where uWSGI, the kernel or memory is touched: in `plugin`, `isolation`,
-//! `uwsgi` and `sys`. `isolation::memory` is the global allocator, so that everything that a
+//! `uwsgi` and `sys`. `isolation::arena` is the global allocator, so that everything that a
 //! takeover's thread allocates, in whatever library, is kept out of forked processes and core
 //! dumps, and is wiped when it is freed.
 #![deny(unsafe_code)]
 
 mod action;
-#[cfg(test)]
-#[path = "../fuzz/properties/corpus.rs"]
-mod corpus;
+mod file;
 mod history;
 #[allow(unsafe_code)] // memory is the kernel's, and a forked process has its own rules
 mod isolation;
@@ -36,6 +34,8 @@ mod order;
 mod plugin;
 mod preflight;
 mod probe;
+#[doc(hidden)] // for fuzz targets and tests
+pub mod properties;
 mod robot;
 mod secret;
 #[allow(unsafe_code)] // the kernel and the C library

@@ -134,7 +134,8 @@ impl Prober {
 impl HttpClient {
     fn new(url: &Url, check: &HealthCheck) -> Result<HttpClient, String> {
         let request = http::CurrentRequest::default();
-        let tls = http::tls_config(&check.trust).map_err(|error| error.to_string())?;
+        let tls =
+            http::tls_config(&check.trust, check.is_https()).map_err(|error| error.to_string())?;
         let config = Agent::config_builder()
             .tls_config(tls)
             .proxy(None)

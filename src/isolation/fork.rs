@@ -14,7 +14,9 @@ use std::os::fd::AsRawFd;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::{MAX_THREADS, memory};
+use super::MAX_THREADS;
+use super::memory::unprotect_stacks;
+use super::shortfall::note_shortfall;
 
 const FREE: i32 = -1;
 
@@ -38,7 +40,7 @@ impl<T: AsRawFd> Uninherited<T> {
                 .is_ok()
         });
         if slot.is_none() {
-            memory::note_shortfall();
+            note_shortfall();
         }
         Uninherited {
             open: ManuallyDrop::new(open),
@@ -79,14 +81,14 @@ pub fn close_in_children() {
         // SAFETY: the handler stays valid, because the plugin is never unloaded, and it does only
         // what is allowed after a fork.
         if unsafe { libc::pthread_atfork(None, None, Some(in_child)) } != 0 {
-            memory::note_shortfall();
+            note_shortfall();
         }
     });
 }
 
 /// Runs in the child, on its only thread, which is the one that forked.
 unsafe extern "C" fn in_child() {
-    memory::keep_stacks();
+    unprotect_stacks();
     for slot in &OPEN {
         let fd = slot.swap(FREE, Ordering::Relaxed);
         if fd != FREE {

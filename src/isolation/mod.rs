@@ -1,7 +1,10 @@
 //! A worker thread that leaves no secret behind, neither in memory nor in forked processes.
 
+mod arena;
 pub mod fork;
 pub mod memory;
+mod pages;
+mod shortfall;
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -16,7 +19,7 @@ const MAX_THREADS: usize = 64;
 /// is kept confidential (see [`memory`]).
 ///
 /// # Errors
-/// The kernel gives no thread.
+/// The kernel refuses the thread.
 pub fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

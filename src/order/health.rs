@@ -76,6 +76,13 @@ pub fn split_legion(value: &[u8]) -> (String, &[u8]) {
 }
 
 impl HealthCheck {
+    pub fn is_https(&self) -> bool {
+        match &self.target {
+            HealthTarget::Http(url) => url.is_https(),
+            HealthTarget::Tcp(..) | HealthTarget::Unix(_) => false,
+        }
+    }
+
     /// Parses and validates the keyval after the legion's name.
     ///
     /// # Errors
@@ -105,7 +112,7 @@ impl RawHealthKeys {
                 b"rise" => ("rise", &mut raw.rise),
                 b"ca_file" => ("ca_file", &mut raw.ca_file),
                 b"ssl_no_verify" => {
-                    raw.ssl_no_verify = !value.is_some_and(|value| super::is_off(&value));
+                    raw.ssl_no_verify = !value.is_some_and(|value| super::keys::is_off(&value));
                     continue;
                 }
                 _ => {

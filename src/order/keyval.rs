@@ -1,22 +1,21 @@
 //! The keyval grammar of an action's argument: `key=value,key=value,...`.
 //!
-//! It is uWSGI's own (`uwsgi_kvlist_parse`, core/utils.c), made strict where uWSGI
-//! silently drops what it does not understand.
+//! It is uWSGI's own (`uwsgi_kvlist_parse`, core/utils.c), made strict where uWSGI silently drops
+//! what it does not understand. Nothing is wiped in here: a password that is written in the
+//! argument stays in uWSGI's own copy of it for as long as uWSGI runs.
 
 use std::fmt;
-
-use zeroize::Zeroizing;
 
 /// One item of the list, its escapes resolved.
 #[derive(PartialEq, Eq)]
 pub struct Item {
-    /// What stands before the first `=`, without blanks around it.
+    /// The text before the first `=`, without spaces around it.
     pub key: Vec<u8>,
-    /// What stands after the first `=`, as it is; `None` for a bare key.
+    /// The text after the first `=`, unchanged; `None` for a bare key.
     pub value: Option<Vec<u8>>,
 }
 
-/// It may hold a password, in its value or, ill-written, in its key.
+/// It may contain a password, in its value or, if it is misspelt, in its key.
 impl fmt::Debug for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Item(..)")
@@ -25,29 +24,24 @@ impl fmt::Debug for Item {
 
 /// Splits `text` into its items, in their order. Empty items are left out, as uWSGI does.
 ///
-/// Items end at `,`; a `\` makes the next character literal (it can so protect a `,` or a
-/// `\`, but not a `=`, which uWSGI looks for afterwards); a `\` at the very end is dropped.
+/// Items end at `,`. A `\` makes the next character literal, such as a `,` or a `\`, but not a `=`,
+/// because uWSGI looks for that afterwards. A `\` at the very end is dropped.
 pub fn parse(text: &[u8]) -> Vec<Item> {
-    split_items(text)
-        .into_iter()
-        .filter(|item| !item.trim_ascii().is_empty())
-        .map(|item| Item::from_unescaped(&item))
-        .collect()
-}
-
-/// The items may hold a password: they are wiped, and never moved by growing.
-fn split_items(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let mut escaped = false;
     let items = text.split(|&byte| {
         let ends = byte == b',' && !escaped;
         escaped = byte == b'\\' && !escaped;
         ends
     });
-    items.map(unescape).collect()
+    items
+        .map(unescape)
+        .filter(|item| !item.trim_ascii().is_empty())
+        .map(|item| Item::from_unescaped(&item))
+        .collect()
 }
 
-fn unescape(item: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut unescaped = Zeroizing::new(Vec::with_capacity(item.len()));
+fn unescape(item: &[u8]) -> Vec<u8> {
+    let mut unescaped = Vec::with_capacity(item.len());
     let mut bytes = item.iter();
     while let Some(&byte) = bytes.next() {
         match byte {
@@ -72,12 +66,9 @@ impl Item {
 }
 
 #[cfg(test)]
-#[path = "../../fuzz/properties/keyval.rs"]
-mod properties;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::properties::{corpus, keyval as properties};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -121,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_around_a_key_are_dropped_and_those_of_a_value_kept() {
+    fn spaces_around_a_key_are_dropped_and_those_of_a_value_kept() {
         assert_eq!(items(" a = 1 ,\tb=2"), [pair("a", " 1 "), pair("b", "2")]);
     }
 
@@ -138,10 +129,10 @@ mod tests {
 
     #[test]
     fn the_corpus_holds() {
-        crate::corpus::replay("keyval", properties::check);
+        corpus::replay("keyval", properties::check);
     }
 
-    /// Any byte, those with a meaning most of all.
+    /// Any byte, mostly those with a meaning.
     fn byte() -> impl Strategy<Value = u8> {
         prop_oneof![
             1 => any::<u8>(),
@@ -150,7 +141,7 @@ mod tests {
         ]
     }
 
-    /// A key without blanks around it, with a value or bare.
+    /// A key without spaces around it, with a value or bare.
     fn item() -> impl Strategy<Value = Item> {
         let key = vec(byte().prop_filter("no =", |&byte| byte != b'='), 0..8)
             .prop_map(|key| key.trim_ascii().to_vec());

@@ -1,19 +1,16 @@
-//! What can be wrong with an action's argument, in words.
+//! Mistakes in an action's argument, as sentences.
 
-use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::secret::{FileError, whose_rights};
-use crate::text::printable_path;
+use crate::secret::SecretError;
 
-/// One mistake: the key, and what is wrong with it. It never shows a value of `password`.
+/// One mistake: the key, and what is wrong with it. It never shows the password.
 #[derive(Debug, Error)]
 #[error("{key}: {reason}")]
 pub struct Mistake {
-    /// The key, by its first name.
+    /// The key, not its alias.
     pub key: String,
     /// What is wrong with it.
     pub reason: Reason,
@@ -23,14 +20,14 @@ pub struct Mistake {
 #[derive(Debug, Error)]
 pub enum Reason {
     #[error(
-        "unknown key; known are username, password, password_file, ip, active_ip, url, timeout, \
-         deadline, watch, watch_action, connect, ssl_no_verify, ca_file (write a comma within a \
-         value as \\,)"
+        "unknown key; the keys are username, password, password_file, ip, active_ip, url, timeout, \
+         deadline, watch, watch_action, connect, ssl_no_verify, ca_file (write a comma in a value \
+         as \\,)"
     )]
     Unknown,
     #[error(
-        "unknown key; not shown, as it may be the password, or a piece of it: write key=value, and \
-         a comma within a value as \\,"
+        "unknown key, not shown because it may be part of the password: write key=value, and a \
+         comma in a value as \\,"
     )]
     UnknownAndHidden,
     #[error(
@@ -49,60 +46,53 @@ pub enum Reason {
     NotAHost(String),
     #[error("`{0}` is not a whole number from {1} to {2}")]
     NotANumber(String, u64, u64),
-    #[error("is required and not given")]
+    #[error("is required, but missing")]
     Missing,
     #[error("is required: write password=... or password_file=/path/to/file")]
     NoPassword,
-    #[error("is empty: give it a value, or leave it out where it has a default")]
+    #[error("is empty: give it a value, or remove the key if it has a default")]
     Empty,
     #[error("has no value: write it as key=value")]
     NoValue,
-    #[error("password and password_file are both given: keep one of them")]
+    #[error("password and password_file are both set: keep one of them")]
     TwoPasswords,
-    #[error("holds a colon, which HTTP's Basic authentication cannot carry")]
+    #[error("contains a colon, which HTTP Basic authentication does not allow")]
     ColonInUsername,
-    #[error("`{0}` is not an IP address (no blanks, no name, no port)")]
+    #[error("`{0}` is not an IP address: write it without spaces, a name or a port")]
     NotAnAddress(String),
-    #[error("`{0}` has a prefix length: write the address alone")]
+    #[error("`{0}` has a prefix length: write only the address")]
     PrefixLength(String),
     #[error(
         "`{0}` is not the network address of an IPv6 subnet: its last 64 bits must be zero, \
          as in 2a01:4f8:fff1::"
     )]
     NotANetwork(IpAddr),
-    #[error("{active_ip} is not of the same family as ip, {ip}: both must be IPv4, or both IPv6")]
+    #[error("{active_ip} is not of the same family as ip ({ip}): both must be IPv4 or both IPv6")]
     OtherFamily { ip: IpAddr, active_ip: IpAddr },
-    #[error("{0} is the failover IP itself: it must be the main IP of this server")]
+    #[error("{0} is the failover IP itself: write the main IP of this server")]
     SameAddress(IpAddr),
-    #[error("`{0}` is not a url of the form https://host[:port]/path")]
+    #[error("`{0}` is not a URL of the form https://host[:port]/path")]
     NotAUrl(String),
     #[error("must begin with https:// (or http://)")]
     Scheme,
-    #[error("holds a username or a password: they belong in username= and password=")]
+    #[error("contains a username or a password: write them as username= and password=")]
     CredentialsInUrl,
-    #[error("holds a fragment (#...), which is never sent: leave it out")]
+    #[error("contains a fragment (#...), which is never sent: remove it")]
     FragmentInUrl,
-    #[error("`{0}` is not one of {1}")]
+    #[error("`{0}` is not allowed: write {1}")]
     NotOneOf(String, &'static str),
-    #[error("`{0}` is neither 0 nor a whole number of seconds from {1} to {2}")]
+    #[error("`{0}` is neither 0 (never) nor a whole number of seconds from {1} to {2}")]
     NotAWatch(String, u64, u64),
     #[error(
         "{0} is not a public address: a failover IP and the main IP of a server are always public"
     )]
     NotPublic(IpAddr),
-    #[error("{family} excludes {host}, the host of url")]
+    #[error("{family} excludes {host}, which is the host in url")]
     FamilyOfUrl { family: &'static str, host: IpAddr },
     #[error("`{0}` is not a whole number of seconds from {1} to {2}")]
     NotSeconds(String, u64, u64),
     #[error("{0}")]
-    PasswordFile(#[from] FileError),
-    #[error("{} cannot be read: {error}{}", printable_path(.path), whose_rights(.error))]
-    CaUnreadable { path: PathBuf, error: io::Error },
-    #[error(
-        "{} holds no certificate that can be used: it must be a PEM bundle",
-        printable_path(.0)
-    )]
-    CaEmpty(PathBuf),
+    PasswordFile(#[from] SecretError),
 }
 
 impl Mistake {

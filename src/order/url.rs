@@ -1,4 +1,4 @@
-//! The webservice's url: used whole and as it is, so it has to be right.
+//! The webservice's URL. It is used unchanged, so it must be right.
 
 use std::net::IpAddr;
 
@@ -11,15 +11,15 @@ use crate::text::printable;
 /// The host of Hetzner's own webservice.
 const ROBOT_HOST: &str = "robot-ws.your-server.de";
 
-/// A valid `https://` or `http://` url with a host, and without credentials.
+/// A valid `https://` or `http://` URL with a host and without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url(Uri);
 
 impl Url {
     /// # Errors
-    /// It is no url, of another scheme, or holds credentials or a fragment.
+    /// It is not a URL, has another scheme, or contains credentials or a fragment.
     pub fn parse(text: &[u8]) -> Result<Url, Reason> {
-        // Credentials first: nothing else may then show the url.
+        // First, because other mistakes show the URL.
         let authority = text.splitn(4, |&byte| byte == b'/').nth(2).unwrap_or(text);
         if authority.contains(&b'@') {
             return Err(Reason::CredentialsInUrl);
@@ -39,7 +39,7 @@ impl Url {
         }
     }
 
-    /// The parser lets ports pass that are none.
+    /// The parser accepts some ports that are not valid.
     fn has_usable_port(&self) -> bool {
         let authority = self
             .0
@@ -53,7 +53,7 @@ impl Url {
         &self.0
     }
 
-    /// The host's name or address, without the brackets of an IPv6 one.
+    /// The host's name or address, without the brackets of an IPv6 address.
     pub fn host(&self) -> &str {
         let host = self.0.host().unwrap_or_default();
         host.strip_prefix('[')
@@ -79,7 +79,7 @@ impl Url {
     }
 }
 
-/// What stands before an `@` may be credentials, wherever it is.
+/// Text before an `@` may be credentials, wherever it is.
 fn not_a_url(text: &[u8]) -> Reason {
     let shown = match text.rsplitn(2, |&byte| byte == b'@').collect::<Vec<_>>()[..] {
         [after, _] => format!("***@{}", printable(after)),

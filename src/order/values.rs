@@ -1,23 +1,14 @@
-//! One value each: bytes to what they mean.
+//! The values of single keys, from bytes to types.
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use super::Reason;
 use crate::text::printable;
-
-/// The most that a bundle may hold, in bytes; the system's own has a quarter of a MiB.
-const MAX_BUNDLE: u64 = 4 << 20;
 
 pub fn username(value: &[u8]) -> Result<Vec<u8>, Reason> {
     match value.contains(&b':') {
@@ -26,8 +17,8 @@ pub fn username(value: &[u8]) -> Result<Vec<u8>, Reason> {
     }
 }
 
-/// An IPv4 address, or the network address of an IPv6 subnet: the webservice routes IPv6
-/// by /64 networks, and names servers by theirs.
+/// An IPv4 address, or the network address of an IPv6 subnet: the webservice routes IPv6 in /64
+/// networks, and names servers by their network.
 pub fn subnet(value: &[u8]) -> Result<IpAddr, Reason> {
     let address: IpAddr = std::str::from_utf8(value)
         .ok()
@@ -63,7 +54,7 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// By which addresses the webservice is reached.
+/// Which addresses of the webservice are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Family {
     #[default]
@@ -101,7 +92,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// What a Lord does when it finds the address elsewhere and nothing in the legion explains it.
+/// What a Lord does when it finds the address elsewhere and nothing in the legion explains that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WatchAction {
     #[default]
@@ -141,44 +132,4 @@ pub fn seconds(value: &[u8], least: u64, most: u64) -> Result<Duration, Reason> 
 
 pub fn path(value: &[u8]) -> Result<PathBuf, Reason> {
     Ok(PathBuf::from(OsStr::from_bytes(value)))
-}
-
-/// The certificates of a PEM bundle.
-///
-/// # Errors
-/// It cannot be read, or is no regular file, or longer than any bundle.
-pub fn read_bundle(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    // Not to wait for a writer, should the path be a named pipe.
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut content = Vec::new();
-    file.take(MAX_BUNDLE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_BUNDLE {
-        return Err(io::Error::other("it is longer than 4 MiB"));
-    }
-    let certificates = CertificateDer::pem_slice_iter(&content);
-    Ok(certificates.filter_map(Result::ok).collect())
-}
-
-/// Whether a file holds at least one certificate now.
-pub fn check_bundle(path: &Path) -> Result<(), Reason> {
-    let certificates = read_bundle(path).map_err(|error| Reason::CaUnreadable {
-        path: path.into(),
-        error,
-    })?;
-    match has_usable(certificates) {
-        false => Err(Reason::CaEmpty(path.into())),
-        true => Ok(()),
-    }
-}
-
-/// Whether any of these is a certificate that can be trusted.
-pub fn has_usable(certificates: Vec<CertificateDer<'static>>) -> bool {
-    let (usable, _) = rustls::RootCertStore::empty().add_parsable_certificates(certificates);
-    usable > 0
 }

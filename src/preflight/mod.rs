@@ -94,8 +94,12 @@ impl Findings {
             Ok(order) => {
                 self.warnings
                     .extend(order.warnings().iter().map(|warning| line(warning)));
-                self.mistakes
-                    .extend(order.check_files().iter().map(|mistake| line(mistake)));
+                self.mistakes.extend(
+                    order
+                        .check_password_file()
+                        .iter()
+                        .map(|mistake| line(mistake)),
+                );
                 self.mistakes
                     .extend(robot::proxy_for(&order.url).err().map(|error| line(&error)));
                 self.mistakes
@@ -133,7 +137,7 @@ impl Findings {
         let place = format!("legion \"{name}\", {}", HEALTH_OPTION.to_string_lossy());
         match HealthCheck::parse(rest) {
             Ok(check) => {
-                let files = robot::http::tls_config(&check.trust).err();
+                let files = robot::http::tls_config(&check.trust, check.is_https()).err();
                 self.mistakes
                     .extend(files.map(|error| format!("{place}: {error}")));
                 if check.trust == Trust::Anyone {
@@ -178,8 +182,8 @@ mod tests {
         assert_eq!(
             found.mistakes,
             [
-                "legion \"failover\", legion-lord: hetzner-failoverip: ip: `x` is not an IP address \
-              (no blanks, no name, no port)"
+                "legion \"failover\", legion-lord: hetzner-failoverip: ip: `x` is not an IP address: \
+              write it without spaces, a name or a port"
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! The HTTPS client: sends a request and passes what came back to [`Reader`] or [`Failure`].
+//! The HTTPS client: sends a request, and passes the result to [`Reader`] or [`RequestError`].
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,33 +12,33 @@ use ureq::http::{HeaderValue, Method, Request, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
 use super::answer::{Answer, Reader};
-use super::failure::Failure;
 use super::proxy::{self, ProxyError};
 use super::request::CurrentRequest;
+use super::request_error::RequestError;
 use super::resolver::PatientResolver;
 use super::sent::SentConnector;
 use super::tcp::TcpConnector;
 use super::trust::{self, TrustError};
 use crate::order::Order;
-use crate::secret::{FileError, Secret};
+use crate::secret::{Secret, SecretError};
 use crate::takeover::{Change, Look, Provider};
 use crate::text::printable;
 
-/// The most that is read of an answer's body, in bytes.
+/// How much of an answer's body is read, in bytes.
 const MAX_BODY: u64 = 16 * 1024;
-/// The most that is read of an answer's head, in bytes.
+/// How much of an answer's head is read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// How long one attempt to connect, TLS included, may take: a lost packet is sent again in
-/// less, and another attempt is made soon.
+/// How long one attempt to connect may take, TLS included. A lost packet is sent again sooner than
+/// that, and the next attempt follows soon.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The same through a proxy, which connects in turn.
+/// The same through a proxy, which has to connect too.
 const CONNECT_BY_PROXY: Duration = Duration::from_secs(10);
 
-/// Why there can be no request at all.
+/// Why no request can be made at all.
 #[derive(Debug, Error)]
 pub enum SetupError {
     #[error("password_file: {0}")]
-    Password(#[from] FileError),
+    Password(#[from] SecretError),
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
@@ -49,13 +49,13 @@ pub enum SetupError {
     Form(#[from] serde_urlencoded::ser::Error),
 }
 
-/// The Robot webservice over HTTPS. Its connection is kept from one request to the next.
+/// The Robot webservice over HTTPS. The connection is kept open for the next request.
 pub struct Client {
     agent: Agent,
     uri: Uri,
     /// How long one attempt to connect may take.
     connect: Duration,
-    /// Who is asked, as the log names it.
+    /// Where requests are sent, for the log.
     host: String,
     credentials: Credentials,
     form: String,
@@ -75,10 +75,10 @@ struct Credentials {
 }
 
 impl Client {
-    /// Makes everything ready for the first request; sends nothing.
+    /// Prepares everything for the first request, and sends nothing.
     ///
     /// # Errors
-    /// The password file or the certificate bundle cannot be used (any more).
+    /// A file, a certificate or the proxy that is configured cannot be used.
     pub fn new(order: &Order) -> Result<Client, SetupError> {
         let current = CurrentRequest::default();
         let uri = order.url.as_uri().clone();
@@ -97,7 +97,7 @@ impl Client {
             None => CONNECT,
         };
         let config = Agent::config_builder()
-            .tls_config(trust::tls_config(&order.trust)?)
+            .tls_config(trust::tls_config(&order.trust, order.url.is_https())?)
             .proxy(proxy)
             .http_status_as_error(false)
             .max_redirects(0)
@@ -125,18 +125,18 @@ impl Client {
     }
 
     /// Sends one request, and returns what `read` makes of the answer.
-    fn ask<T>(
+    fn request<T>(
         &mut self,
         method: Method,
         within: Duration,
         read: impl FnOnce(&Reader, &Answer) -> T,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, RequestError> {
         self.current.begin(within);
         let result = self.send(method, within);
         let sent = self.current.is_sent();
         self.requests += u32::from(sent);
         let (status, location, body) =
-            result.map_err(|error| Failure::new(&error, sent, &self.host))?;
+            result.map_err(|error| RequestError::new(&error, sent, &self.host))?;
         let reader = Reader {
             failover_ip: self.failover_ip,
             ours: self.ours,
@@ -221,8 +221,8 @@ pub fn connector(target: &Uri, current: &CurrentRequest) -> impl Connector {
         })
 }
 
-/// A refused login must not be asked again, and a redirect is not followed, whatever comes
-/// after the head.
+/// A refused login must not be repeated and a redirect is not followed, whatever comes after the
+/// head.
 fn is_decided_by_its_status(status: u16) -> bool {
     matches!(status, 300..=399 | 401)
 }
@@ -245,21 +245,21 @@ impl Credentials {
 
 impl Provider for Client {
     fn change(&mut self, within: Duration) -> Change {
-        match self.ask(Method::POST, within, |reader, answer| reader.change(answer)) {
+        match self.request(Method::POST, within, |reader, answer| reader.change(answer)) {
             Ok(change) => change,
-            Err(Failure::Certificate(problem)) => Change::Refused(problem),
-            Err(Failure::NotConnected(problem)) => Change::NotConnected(problem),
-            // The switch may have happened, or be running.
-            Err(Failure::Unanswered(problem)) => Change::Running(problem),
+            Err(RequestError::Certificate(problem)) => Change::Refused(problem),
+            Err(RequestError::NotConnected(problem)) => Change::NotConnected(problem),
+            // The switch may have happened, or may be running.
+            Err(RequestError::Unanswered(problem)) => Change::Running(problem),
         }
     }
 
     fn look(&mut self, within: Duration) -> Look {
-        match self.ask(Method::GET, within, |reader, answer| reader.look(answer)) {
+        match self.request(Method::GET, within, |reader, answer| reader.look(answer)) {
             Ok(look) => look,
-            Err(Failure::Certificate(problem)) => Look::Refused(problem),
-            Err(Failure::NotConnected(problem)) => Look::NotConnected(problem),
-            Err(Failure::Unanswered(problem)) => Look::Unanswered(problem),
+            Err(RequestError::Certificate(problem)) => Look::Refused(problem),
+            Err(RequestError::NotConnected(problem)) => Look::NotConnected(problem),
+            Err(RequestError::Unanswered(problem)) => Look::Unanswered(problem),
         }
     }
 

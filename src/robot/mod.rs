@@ -2,12 +2,12 @@
 //!
 //! Source of the codes and texts: the webservice's documentation, "Failover" and "Errors".
 
-mod answer;
+pub mod answer;
 mod client;
-mod failure;
 mod problem;
 mod proxy;
 mod request;
+mod request_error;
 mod resolver;
 mod sent;
 mod tcp;
@@ -22,8 +22,8 @@ pub use trust::check_store;
 /// The parts of the client that know no webservice.
 pub mod http {
     pub use super::client::connector;
-    pub use super::failure::describe;
     pub use super::request::CurrentRequest;
+    pub use super::request_error::describe;
     pub use super::resolver::PatientResolver;
     pub use super::tcp::connect_to as connect;
     pub use super::trust::tls_config;

@@ -1,9 +1,9 @@
-//! The proxy that the environment names, chosen as curl does.
+//! The proxy that the environment names, chosen as curl chooses it.
 //!
-//! Source: curl's manual, "ENVIRONMENT", `--noproxy` and `--proxy`. Lower case comes first, and a
-//! variable that is empty is none; a proxy without a scheme speaks HTTP, and one without a port
-//! has 1080, or 443 if it speaks HTTPS. It is tunnelled through with `CONNECT`, so that it sees
-//! neither password nor request. A plain `http://` url never goes through one, as it would.
+//! Source: curl's manual, "ENVIRONMENT", `--noproxy` and `--proxy`. Lower case comes first, and an
+//! empty variable counts as unset. A proxy without a scheme speaks HTTP; without a port it is on
+//! 1080, or on 443 if it speaks HTTPS. Requests are tunnelled through it with `CONNECT`, so that it
+//! sees neither the password nor the request. It is not used for `http://`, because it would see both.
 
 use std::net::IpAddr;
 
@@ -15,16 +15,16 @@ use crate::order::Url;
 /// A proxy that the environment names and that cannot be used.
 #[derive(Debug, Error)]
 pub enum ProxyError {
-    #[error("{0} in the environment is not a proxy's url of the form http://host:port")]
+    #[error("{0} in the environment is not a proxy URL of the form http://host:port")]
     NotAUrl(&'static str),
     #[error(
         "{0} in the environment names a SOCKS proxy, which is not supported: use an HTTP proxy, \
-         or name the webservice's host in NO_PROXY"
+         or add the webservice's host to NO_PROXY"
     )]
     Socks(&'static str),
 }
 
-/// The proxy for this url, if there is one.
+/// The proxy for this URL, if there is one.
 ///
 /// # Errors
 /// The environment names one that cannot be used.
@@ -62,7 +62,7 @@ fn choose(
     }
 }
 
-/// A proxy's url with all that it may leave out, and without a path, which means nothing.
+/// A proxy's URL with everything that may be omitted, and without a path, which has no meaning.
 fn complete(value: &str) -> Option<String> {
     let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
     let authority = rest.split('/').next().unwrap_or_default();
@@ -70,7 +70,7 @@ fn complete(value: &str) -> Option<String> {
     if host.is_empty() {
         return None;
     }
-    // An IPv6 address has colons of its own, within brackets.
+    // An IPv6 address contains colons, in brackets.
     let has_port = host.rsplit(']').next().unwrap_or_default().contains(':');
     let port = match (has_port, scheme.to_ascii_lowercase().as_str()) {
         (true, _) => "",
@@ -80,8 +80,8 @@ fn complete(value: &str) -> Option<String> {
     Some(format!("{scheme}://{authority}{port}"))
 }
 
-/// Whether a host is in a list such as `example.com,.example.org,10.0.0.0/8`: a name stands for
-/// itself and all below it. A list that is `*` holds all.
+/// Whether a list such as `example.com,.example.org,10.0.0.0/8` contains a host. A name stands for
+/// itself and its subdomains, and a list that is `*` contains every host.
 fn is_excepted(host: &str, exceptions: &str) -> bool {
     if exceptions == "*" {
         return true;
@@ -91,18 +91,18 @@ fn is_excepted(host: &str, exceptions: &str) -> bool {
         .split([',', ' ', '\t'])
         .filter(|exception| !exception.is_empty())
         .any(|exception| match host.parse::<IpAddr>() {
-            Ok(address) => holds_address(exception, address),
-            Err(_) => holds_name(exception, &host),
+            Ok(address) => covers_address(exception, address),
+            Err(_) => covers_name(exception, &host),
         })
 }
 
-fn holds_name(exception: &str, host: &str) -> bool {
+fn covers_name(exception: &str, host: &str) -> bool {
     let exception = exception.trim_matches('.').to_ascii_lowercase();
     host.strip_suffix(&exception)
         .is_some_and(|above| !exception.is_empty() && (above.is_empty() || above.ends_with('.')))
 }
 
-fn holds_address(exception: &str, address: IpAddr) -> bool {
+fn covers_address(exception: &str, address: IpAddr) -> bool {
     let (network, prefix) = match exception.split_once('/') {
         Some((network, prefix)) => (network, prefix.parse().ok()),
         None => (exception, Some(0)),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_leaves_out_is_as_with_curl() {
+    fn a_proxy_has_the_defaults_of_curl() {
         for (given, used) in [
             ("http://proxy", "proxy:1080"),
             ("proxy", "proxy:1080"),
@@ -182,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_url_goes_through_none() {
+    fn http_does_not_use_a_proxy() {
         let all = ("ALL_PROXY", "http://all:1");
         assert_eq!(chosen("http://robot.example/", &[all]), Ok(None));
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn a_proxy_that_cannot_be_used_is_an_error() {
         let socks = chosen(ROBOT, &[("ALL_PROXY", "socks5://s3cret:s3cret@all:1")]).unwrap_err();
         assert!(
             socks.contains("ALL_PROXY") && socks.contains("SOCKS"),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_names_and_what_is_below_them_and_networks() {
+    fn exceptions_are_names_with_their_subdomains_and_networks() {
         for (exceptions, excepted) in [
             ("robot-ws.your-server.de", true),
             ("your-server.de", true),
@@ -223,7 +223,7 @@ mod tests {
             ("11.1.2.3", "10.0.0.0/8", false),
             ("10.1.2.3", "10.1.2.3/32", true),
             ("10.1.2.3", "10.1.2.3/33", false),
-            // To curl it is no prefix.
+            // curl does not take it for a network.
             ("10.1.2.3", "0.0.0.0/0", false),
             ("10.1.2.3", "10.1.2.3/0", true),
             ("10.1.2.3", "2.3", false),

@@ -1,93 +1,111 @@
-//! Whose certificates are believed: the system's store, a bundle, or everybody's.
+//! Whose certificates are trusted: those of the system's store or of `ca_file`, or all.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
+use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::order::{self, Order, Trust};
+use crate::file::{self, FileError};
+use crate::order::{Order, Trust};
 use crate::text::{printable, printable_path};
 
-/// What names the system's store, if the environment does.
+/// The largest `ca_file`, in bytes. The system's own bundle has a quarter of a MiB.
+const MAX_BUNDLE: usize = 1 << 20;
+
+/// The variables that name a store in the place of the system's.
 const STORE_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Nothing can be verified.
+/// Why no certificate can be verified.
 #[derive(Debug, Error)]
 pub enum TrustError {
-    /// The bundle of `ca_file` cannot be used any more (it could at boot).
-    #[error("ca_file: {path} cannot be used: {1}", path = printable_path(.0))]
-    Bundle(PathBuf, String),
-    /// Whoever names a store wants that one to be trusted, and not whatever there is.
-    #[error("{0} in the environment names no certificate that can be used: {1}")]
+    #[error("ca_file: {0}")]
+    Unreadable(#[from] FileError),
+    #[error(
+        "ca_file: {} contains no usable certificate: it must be a PEM bundle",
+        printable_path(.0)
+    )]
+    NoCertificate(PathBuf),
+    /// A store that the environment names is meant to be trusted alone.
+    #[error("{0} in the environment names no usable certificate ({1}): fix or unset it")]
     Store(String, String),
 }
 
-/// TLS as the order wants it.
+/// The TLS configuration for this trust. Without HTTPS no certificate is needed.
 ///
 /// # Errors
-/// The bundle of `ca_file`, or the store that the environment names, cannot be used.
-pub fn tls_config(trust: &Trust) -> Result<TlsConfig, TrustError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+/// `ca_file`, or the store that the environment names, cannot be used.
+pub fn tls_config(trust: &Trust, is_https: bool) -> Result<TlsConfig, TrustError> {
+    let provider = Arc::new(ring::default_provider());
     let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
     let builder = match trust {
         Trust::Anyone => builder.disable_verification(true),
-        Trust::Bundle(path) => builder.root_certs(roots(bundle(path)?)),
+        Trust::Bundle(path) => builder.root_certs(roots(&bundle(path)?)),
+        // The store is not used, so it may be broken.
+        Trust::System if !is_https => builder,
         Trust::System => builder.root_certs(system()?),
     };
     Ok(builder.build())
 }
 
-/// Whether the store that the environment names, if it does and if it is needed, can be used.
+/// Checks before a takeover what [`tls_config`] needs in it.
 ///
 /// # Errors
-/// It cannot.
+/// Those of [`tls_config`].
 pub fn check_store(order: &Order) -> Result<(), TrustError> {
-    match &order.trust {
-        Trust::System if order.url.is_https() && !named_by().is_empty() => system().map(|_| ()),
-        Trust::System | Trust::Bundle(_) | Trust::Anyone => Ok(()),
-    }
+    tls_config(&order.trust, order.url.is_https()).map(|_| ())
 }
 
 fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let broken = |reason: String| TrustError::Bundle(path.into(), reason);
-    let certificates = order::read_bundle(path).map_err(|error| broken(error.to_string()))?;
-    match certificates.is_empty() {
-        true => Err(broken("it holds no certificate".into())),
-        false => Ok(certificates),
+    let content = file::read(path, MAX_BUNDLE)?;
+    let certificates = CertificateDer::pem_slice_iter(&content);
+    let certificates: Vec<_> = certificates.filter_map(Result::ok).collect();
+    match has_usable(&certificates) {
+        true => Ok(certificates),
+        false => Err(TrustError::NoCertificate(path.into())),
     }
 }
 
-/// The system's store (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured), or Mozilla's where
-/// the system has none.
+/// The certificates of the system's store, for which the environment may name another; Mozilla's
+/// if the system has none.
 fn system() -> Result<RootCerts, TrustError> {
     let loaded = rustls_native_certs::load_native_certs();
     let named = named_by();
-    if !named.is_empty() && !order::has_usable(loaded.certs.clone()) {
+    if !named.is_empty() && !has_usable(&loaded.certs) {
         let reason = loaded.errors.first().map(ToString::to_string);
         let reason = reason.unwrap_or_else(|| "there is none".into());
         let reason = printable(reason.as_bytes());
         return Err(TrustError::Store(named.join(" and "), reason));
     }
-    Ok(or_builtin(loaded.certs))
+    Ok(or_builtin(&loaded.certs))
 }
 
-/// The variables that name a store; one that is empty names one that is not there.
+/// Whether any of them can be trusted.
+fn has_usable(certificates: &[CertificateDer<'static>]) -> bool {
+    certificates
+        .iter()
+        .any(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok())
+}
+
+/// The variables that name a store. An empty value names a store that does not exist.
 fn named_by() -> Vec<&'static str> {
     let variables = STORE_VARIABLES.into_iter();
     let is_set = |variable: &&str| std::env::var_os(variable).is_some();
     variables.filter(is_set).collect()
 }
 
-fn or_builtin(found: Vec<CertificateDer<'static>>) -> RootCerts {
-    match found.is_empty() {
-        true => RootCerts::WebPki,
-        false => roots(found),
+fn or_builtin(found: &[CertificateDer<'static>]) -> RootCerts {
+    match found {
+        [] => RootCerts::WebPki,
+        found => roots(found),
     }
 }
 
-fn roots(certificates: Vec<CertificateDer<'static>>) -> RootCerts {
+fn roots(certificates: &[CertificateDer<'static>]) -> RootCerts {
     let roots = certificates
         .iter()
         .map(|certificate| Certificate::from_der(certificate).to_owned());
@@ -98,10 +116,46 @@ fn roots(certificates: Vec<CertificateDer<'static>>) -> RootCerts {
 mod tests {
     use super::*;
 
+    fn order(more: &str) -> Order {
+        let argument = format!("user=A,pass=B,ip=4.4.4.4,active_ip=1.1.1.1,{more}");
+        Order::parse(argument.as_bytes()).unwrap()
+    }
+
     #[test]
     fn a_system_without_a_store_trusts_the_built_in_roots() {
-        assert!(matches!(or_builtin(Vec::new()), RootCerts::WebPki));
-        let some = vec![CertificateDer::from(vec![0])];
-        assert!(matches!(or_builtin(some), RootCerts::Specific(_)));
+        assert!(matches!(or_builtin(&[]), RootCerts::WebPki));
+        let some = [CertificateDer::from(vec![0])];
+        assert!(matches!(or_builtin(&some), RootCerts::Specific(_)));
+    }
+
+    #[test]
+    fn a_ca_file_that_cannot_be_used_is_an_error() {
+        let text = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(text.path(), "no certificate").unwrap();
+        let der = tempfile::NamedTempFile::new().unwrap();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        std::fs::write(der.path(), broken).unwrap();
+        for (path, part) in [
+            ("/nonexistent".as_ref(), "cannot be read"),
+            ("/dev/zero".as_ref(), "is not a regular file"),
+            (text.path(), "contains no usable certificate"),
+            (der.path(), "contains no usable certificate"),
+        ] {
+            let order = order(&format!("ca_file={}", path.display()));
+            let error = check_store(&order).unwrap_err().to_string();
+            let expected = format!("ca_file: {} {part}", path.display());
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown_without_control_characters() {
+        let error = check_store(&order("ca_file=/nonexistent\x1b[2J\n/x")).unwrap_err();
+        assert!(!error.to_string().contains(char::is_control), "{error:?}");
+    }
+
+    #[test]
+    fn a_ca_file_that_is_not_used_may_be_missing() {
+        assert!(check_store(&order("ca_file=/nonexistent,ssl_no_verify")).is_ok());
     }
 }

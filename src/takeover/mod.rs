@@ -165,6 +165,7 @@ struct Takeover<'a> {
 
 /// The next step of a takeover.
 enum Next {
+    LookFirst,
     /// Send a change now.
     Change,
     /// A change is running, or may be.
@@ -184,11 +185,12 @@ enum NoLook {
 impl Takeover<'_> {
     fn run(&mut self) -> Outcome {
         let mut next = match self.pace.bounds().look_first {
-            true => self.look_first(),
+            true => Next::LookFirst,
             false => Next::Change,
         };
         loop {
             next = match next {
+                Next::LookFirst => self.look_first(),
                 Next::Change => self.change(),
                 Next::WaitForChange => self.wait_for_change(),
                 Next::Recover => self.recover(),
@@ -457,7 +459,11 @@ impl Takeover<'_> {
             false => format!("{problem}; trying again in {}", Seconds(wait)),
         });
         self.pace.sleep(wait);
-        Next::Change
+        // After a failed takeover nothing is changed before a look was answered.
+        match self.pace.bounds().cautious && self.changes == 0 {
+            true => Next::LookFirst,
+            false => Next::Change,
+        }
     }
 
     /// An attempt to connect has just failed. Returns for how long there was no connection, if that

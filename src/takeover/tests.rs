@@ -579,6 +579,14 @@ fn after_a_failed_takeover_nothing_is_posted_until_a_look_is_answered() {
         Some(|| (Change::Done, Look::Unanswered(status(503)))),
     );
     ended.failed("503", false, "G0 G0 G45 G90 G135 G180 G225 G270");
+    let steps = vec![
+        Get(Look::NotConnected(unconnected())),
+        Get(Look::NotConnected(unconnected())),
+        Get(elsewhere()),
+        Post(Change::Done),
+    ];
+    let ended = run_with(cautious(), at_once(steps), None);
+    assert_eq!(ended.asked, "G0 G1 G3 P3");
     let mut steps = vec![Get(Look::Unanswered(status(503)))];
     steps.push(Get(Look::Unanswered(status(503))));
     steps.push(Get(elsewhere()));

@@ -6,34 +6,25 @@ use testbed::uwsgi::{Legion, Node, NodeConfig, PATIENCE};
 use crate::Test;
 use crate::context::{Context, action, action_to, ip, lone_node, robot, robot_with, wait};
 
-pub const TESTS: &[Test] = &[
-    ("boot_says_the_version", says_the_version),
-    (
-        "boot_names_all_mistakes_at_once_and_exits_with_1",
-        all_mistakes,
-    ),
-    ("boot_checks_every_hook_of_every_legion", every_hook),
-    ("boot_never_shows_a_password", no_password),
-    ("boot_refuses_an_unknown_action_of_ours", unknown_action),
-    (
-        "boot_refuses_a_password_file_that_everybody_may_read",
-        public_password_file,
-    ),
-    ("boot_refuses_missing_files", missing_files),
-    ("boot_warns_of_a_low_tolerance", low_tolerance),
-    ("boot_warns_of_http", http_warning),
-    (
-        "boot_is_silent_about_a_good_configuration",
-        good_configuration,
-    ),
-    ("boot_without_a_legion_is_fine", no_legion),
-    ("config_from_the_command_line", command_line),
-    ("config_from_the_environment", environment),
-    ("config_of_a_multicast_legion", multicast),
-    ("config_with_escapes", escapes),
-    ("config_with_a_password_file", password_file),
-    ("the_mission_s_ini_works", mission),
-    ("the_mission_s_ini_works_with_bf_cbc", mission_bf_cbc),
+pub const TESTS: &[Test] = tests![
+    boot_says_the_version,
+    boot_names_all_mistakes_at_once_and_exits_with_1,
+    boot_checks_every_hook_of_every_legion,
+    boot_never_shows_a_password,
+    boot_refuses_an_unknown_action_of_ours,
+    boot_refuses_a_password_file_that_everybody_may_read,
+    boot_refuses_missing_files,
+    boot_warns_of_a_low_tolerance,
+    boot_warns_of_http,
+    boot_is_silent_about_a_good_configuration,
+    boot_without_a_legion_is_fine,
+    config_from_the_command_line,
+    config_from_the_environment,
+    config_of_a_multicast_legion,
+    config_with_escapes,
+    config_with_a_password_file,
+    the_mission_s_ini_works,
+    the_mission_s_ini_works_with_bf_cbc
 ];
 
 /// A node that does not come up, and its log.
@@ -55,18 +46,18 @@ pub fn errors(node: &Node) -> Vec<String> {
     errors.map(String::from).collect()
 }
 
-fn says_the_version(context: &Context) {
+fn boot_says_the_version(context: &Context) {
     let node = context.start(&NodeConfig::new());
     let version = concat!("[hetzner] uwsgi-hetzner ", env!("CARGO_PKG_VERSION"));
     assert_eq!(wait(&node, "[hetzner] uwsgi-hetzner", PATIENCE), version);
 }
 
-fn all_mistakes(context: &Context) {
+fn boot_names_all_mistakes_at_once_and_exits_with_1(context: &Context) {
     let action = "hetzner-failoverip:username=,ip=4.4.4,active_ip=2a01:4f8::1,timeout=0,foo=1,url";
     let node = refused(context, &lone_node(action));
     let place = "legion \"failover\", legion-lord: hetzner-failoverip: ";
     let expected = [
-        "foo: unknown key; known are username, ",
+        "foo: unknown key; the keys are username, ",
         "url: has no value: write it as key=value",
         "username: is empty: ",
         "password: is required: write password=... or password_file=/path/to/file",
@@ -81,7 +72,7 @@ fn all_mistakes(context: &Context) {
     }
 }
 
-fn every_hook(context: &Context) {
+fn boot_checks_every_hook_of_every_legion(context: &Context) {
     let (one, two) = (
         Legion::of(1),
         Legion {
@@ -116,20 +107,19 @@ fn every_hook(context: &Context) {
     }
 }
 
-fn no_password(context: &Context) {
+fn boot_never_shows_a_password(context: &Context) {
     let action = "hetzner-failoverip:username=FOO,password=s3cret,half,other=half,ip=x,active_ip=y";
     let node = refused(context, &lone_node(action));
     let text = errors(&node).join("\n");
     assert!(!text.contains("s3cret") && !text.contains("half"), "{text}");
     assert_eq!(
-        text.matches("may be the password, or a piece of it")
-            .count(),
+        text.matches("it may be part of the password").count(),
         2,
         "{text}"
     );
 }
 
-fn unknown_action(context: &Context) {
+fn boot_refuses_an_unknown_action_of_ours(context: &Context) {
     let node = refused(context, &lone_node("hetzner-failover:ip=4.4.4.4"));
     let expected = "legion \"failover\", legion-lord: hetzner-failover: unknown action; there is \
                     hetzner-failoverip";
@@ -147,17 +137,17 @@ fn secret_file(mode: u32) -> (tempfile::TempDir, String) {
     (directory, path)
 }
 
-fn public_password_file(context: &Context) {
+fn boot_refuses_a_password_file_that_everybody_may_read(context: &Context) {
     let (_directory, path) = secret_file(0o604);
     let action = format!(
         "hetzner-failoverip:username=FOO,password_file={path},ip=4.4.4.4,active_ip=1.1.1.1"
     );
     let errors = errors(&refused(context, &lone_node(&action)));
-    let expected = format!("may be read by everybody (mode 604): run `chmod o-rwx {path}`");
+    let expected = format!("can be read by everyone (mode 604): run `chmod o-rwx {path}`");
     assert!(errors[0].ends_with(&expected), "{errors:?}");
 }
 
-fn missing_files(context: &Context) {
+fn boot_refuses_missing_files(context: &Context) {
     let action = "hetzner-failoverip:username=FOO,password_file=/nonexistent/p,\
                   ca_file=/nonexistent/ca,ip=4.4.4.4,active_ip=1.1.1.1";
     let errors = errors(&refused(context, &lone_node(action))).join("\n");
@@ -169,7 +159,7 @@ fn missing_files(context: &Context) {
     }
 }
 
-fn low_tolerance(context: &Context) {
+fn boot_warns_of_a_low_tolerance(context: &Context) {
     let robot = robot();
     let config = NodeConfig::new()
         .line(Legion::of(1).member(0))
@@ -183,7 +173,7 @@ fn low_tolerance(context: &Context) {
     );
 }
 
-fn http_warning(context: &Context) {
+fn boot_warns_of_http(context: &Context) {
     let robot = robot();
     let action = action(&robot, "url=http://robot.invalid/x");
     let node = context.start(&lone_node(&action));
@@ -194,7 +184,7 @@ fn http_warning(context: &Context) {
     );
 }
 
-fn good_configuration(context: &Context) {
+fn boot_is_silent_about_a_good_configuration(context: &Context) {
     let robot = robot();
     let takeover = context.take_over(&action(&robot, ""));
     let lines = takeover.node.log().lines();
@@ -205,7 +195,7 @@ fn good_configuration(context: &Context) {
     assert_eq!(ours.len(), 1, "{ours:?}");
 }
 
-fn no_legion(context: &Context) {
+fn boot_without_a_legion_is_fine(context: &Context) {
     let node = context.start(&NodeConfig::new());
     wait(&node, "spawned uWSGI worker 1", PATIENCE);
     assert!(!node.log().contains("[hetzner] ERROR"));
@@ -237,7 +227,7 @@ fn start_without_ini(
     wait(&node.unwrap(), "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
 }
 
-fn command_line(context: &Context) {
+fn config_from_the_command_line(context: &Context) {
     start_without_ini(context, &robot(), |command, options| {
         for (key, value) in options {
             match value.as_str() {
@@ -250,7 +240,7 @@ fn command_line(context: &Context) {
 
 /// uWSGI reads its environment in its order, which is the alphabet's here: the plugin comes
 /// after the legion, and before the directory it would be looked for in.
-fn environment(context: &Context) {
+fn config_from_the_environment(context: &Context) {
     start_without_ini(context, &robot(), |command, options| {
         let directory = options.iter().find(|(key, _)| key == "plugins-dir");
         let plugin = format!("{}/hetzner_plugin.so", directory.expect("it is there").1);
@@ -262,7 +252,7 @@ fn environment(context: &Context) {
     });
 }
 
-fn multicast(context: &Context) {
+fn config_of_a_multicast_legion(context: &Context) {
     let robot = robot();
     let port = testbed::uwsgi::free_udp_port();
     let config = NodeConfig::new()
@@ -289,13 +279,13 @@ fn multicast(context: &Context) {
     );
 }
 
-fn escapes(context: &Context) {
+fn config_with_escapes(context: &Context) {
     let robot = robot_with(|settings| settings.password = r"a,b=c\d e".into());
     let action = action(&robot, r"password=a\,b=c\\d e");
     context.take_over(&action).is_routed("1 request");
 }
 
-fn password_file(context: &Context) {
+fn config_with_a_password_file(context: &Context) {
     let (_directory, path) = secret_file(0o600);
     let robot = robot();
     let action = action(&robot, "").replace("password=BAR", &format!("password_file={path}"));
@@ -318,12 +308,12 @@ fn password_file(context: &Context) {
 
 /// The example of the documentation, but for what cannot be had on loopback: the nodes'
 /// addresses, and a webservice of our own. A legion of one does not wait for its peers.
-fn mission(context: &Context) {
+fn the_mission_s_ini_works(context: &Context) {
     mission_with(context, "aes-256-cbc");
 }
 
 /// Verbatim, its cipher included.
-fn mission_bf_cbc(context: &Context) {
+fn the_mission_s_ini_works_with_bf_cbc(context: &Context) {
     mission_with(context, "bf-cbc");
 }
 

@@ -1,6 +1,6 @@
 //! `uwsgi --build-plugin`, and the ABI that it asserts.
 //!
-//! Against the uWSGI that was built for the tests alone: a distribution's wants more headers.
+//! Only with the uWSGI that was built for the tests: a distribution's needs more headers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,14 +10,14 @@ use testbed::uwsgi::{Launch, Node, PATIENCE};
 use crate::Test;
 use crate::context::{Context, action, lone_node, plugin, robot, wait};
 
-pub const TESTS: &[Test] = &[
-    ("build_exports_one_symbol", exports_one_symbol),
-    ("build_from_another_directory", from_another_directory),
-    ("build_under_another_name", under_another_name),
-    ("build_without_cargo_says_so", without_cargo),
-    ("build_that_fails_says_so", failed_compile),
-    ("build_for_another_abi_says_so", other_abi),
-    ("abi_is_that_of_every_version", every_version),
+pub const TESTS: &[Test] = tests![
+    build_exports_one_symbol,
+    build_from_another_directory,
+    build_under_another_name,
+    build_without_cargo_says_so,
+    build_that_fails_says_so,
+    build_for_another_abi_says_so,
+    abi_is_that_of_every_version
 ];
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -65,11 +65,11 @@ fn exports(plugin: &Path) -> Vec<String> {
     symbols.map(String::from).collect()
 }
 
-fn exports_one_symbol(_: &Context) {
+fn build_exports_one_symbol(_: &Context) {
     assert_eq!(exports(&plugin()), ["hetzner_plugin"]);
 }
 
-/// Loads what was built, and has it take over.
+/// Loads the plugin that was built, and lets it take over.
 fn works(context: &Context, plugins_dir: &Path, name: &str) {
     let robot = robot();
     let launch = Launch {
@@ -82,7 +82,7 @@ fn works(context: &Context, plugins_dir: &Path, name: &str) {
     wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
 }
 
-fn from_another_directory(context: &Context) {
+fn build_from_another_directory(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     succeeds(&mut build(context, directory.path(), &format!("{ROOT}/")));
     let plugin = directory.path().join("hetzner_plugin.so");
@@ -90,8 +90,8 @@ fn from_another_directory(context: &Context) {
     works(context, directory.path(), "hetzner");
 }
 
-fn under_another_name(context: &Context) {
-    // uWSGI splits at the first blank, so the directory is named by a link without one.
+fn build_under_another_name(context: &Context) {
+    // uWSGI splits at the first space, so the directory is named by a link without one.
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(ROOT, directory.path().join("source")).unwrap();
     succeeds(&mut build(context, directory.path(), "source othername"));
@@ -100,7 +100,7 @@ fn under_another_name(context: &Context) {
     works(context, directory.path(), "othername");
 }
 
-/// A plugin directory as ours, but for a crate with nothing in it but this.
+/// A plugin directory like this one, but with a crate that contains only this.
 fn small_crate(lib: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
@@ -127,7 +127,7 @@ fn small_crate(lib: &str) -> tempfile::TempDir {
     directory
 }
 
-fn without_cargo(context: &Context) {
+fn build_without_cargo_says_so(context: &Context) {
     let directory = small_crate("");
     let python = Command::new("python3")
         .args(["-c", "import sys; print(sys.executable)"])
@@ -147,7 +147,7 @@ fn without_cargo(context: &Context) {
     );
 }
 
-fn failed_compile(context: &Context) {
+fn build_that_fails_says_so(context: &Context) {
     let directory = small_crate("compile_error!(\"on purpose\");");
     let mut command = build(context, directory.path(), ".");
     command.env("CARGO_TARGET_DIR", directory.path().join("target"));
@@ -159,7 +159,7 @@ fn failed_compile(context: &Context) {
     assert!(!directory.path().join("hetzner_plugin.so").exists());
 }
 
-fn other_abi(context: &Context) {
+fn build_for_another_abi_says_so(context: &Context) {
     let directory = small_crate("#[unsafe(no_mangle)] pub static hetzner_plugin: u8 = 0;");
     let header = directory.path().join("include/uwsgi_abi.h");
     let table = std::fs::read_to_string(&header).unwrap();
@@ -178,8 +178,8 @@ fn other_abi(context: &Context) {
     );
 }
 
-/// Compiles the assertions against the header of every version that there is one of.
-fn every_version(context: &Context) {
+/// Compiles the assertions against the header of every version.
+fn abi_is_that_of_every_version(context: &Context) {
     let flags = Command::new(&context.uwsgi).arg("--cflags").output();
     let flags = String::from_utf8(flags.expect("uWSGI runs").stdout).unwrap();
     let versions = versions();

@@ -1,21 +1,21 @@
-//! A webservice whose answers are no HTTP, or say wrong things about where they end.
+//! A webservice whose answers are not HTTP, or are wrong about where they end.
 
 use testbed::robot::{Fault, Method, When};
 
 use crate::Test;
+use crate::attacks::{Attack, End, run_attacks, withstands};
 use crate::context::Context;
 use crate::hostile::{OK, flood, raw, with_headers};
-use crate::siege::{Attack, End, besiege, withstands};
 
-pub const TESTS: &[Test] = &[
-    ("hostile_wrong_content_lengths", lengths),
-    ("hostile_more_than_was_announced", smuggling),
-    ("hostile_rubbish_for_http", rubbish),
-    ("hostile_informational_answers", informational),
-    ("hostile_chunks", chunks),
+pub const TESTS: &[Test] = tests![
+    hostile_wrong_content_lengths,
+    hostile_more_than_was_announced,
+    hostile_rubbish_for_http,
+    hostile_informational_answers,
+    hostile_chunks
 ];
 
-fn lengths(context: &Context) {
+fn hostile_wrong_content_lengths(context: &Context) {
     let object = r#"{"failover":{"ip":"4.4.4.4","active_server_ip":"2.2.2.2"}}"#;
     let length = |length: &str| with_headers(&format!("Content-Length: {length}"), object);
     withstands(
@@ -25,7 +25,7 @@ fn lengths(context: &Context) {
             ("a length too long", length("500")),
             ("a length of nothing", length("0")),
             ("a negative length", length("-1")),
-            ("a length that is no number", length("many")),
+            ("a length that is not a number", length("many")),
             (
                 "a length beyond all numbers",
                 length("99999999999999999999999"),
@@ -41,8 +41,8 @@ fn lengths(context: &Context) {
     );
 }
 
-/// What follows an answer is not the answer to the next request.
-fn smuggling(context: &Context) {
+/// Bytes that follow an answer are not taken for the answer to the next request.
+fn hostile_more_than_was_announced(context: &Context) {
     let forged = r#"{"failover":{"ip":"4.4.4.4","status":"ready","active_server_ip":"1.1.1.1"}}"#;
     let next = format!("{OK}Content-Length: {}\r\n\r\n{forged}", forged.len());
     let attack = Attack::new("a second answer", End::Routed(3), |robot| {
@@ -53,10 +53,10 @@ fn smuggling(context: &Context) {
         };
         robot.order(When::Once(Method::Post), fault);
     });
-    besiege(context, &[attack]);
+    run_attacks(context, &[attack]);
 }
 
-fn rubbish(context: &Context) {
+fn hostile_rubbish_for_http(context: &Context) {
     withstands(
         context,
         &[
@@ -80,17 +80,17 @@ fn rubbish(context: &Context) {
     );
 }
 
-fn informational(context: &Context) {
+fn hostile_informational_answers(context: &Context) {
     let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     withstands(
         context,
         &[
             ("100 and the end", raw(go_on)),
             ("100 a thousand times", raw(go_on.repeat(1000))),
-            ("100 for ever", flood("", go_on)),
-            ("102 for ever", flood("", "HTTP/1.1 102 Processing\r\n\r\n")),
+            ("100 forever", flood("", go_on)),
+            ("102 forever", flood("", "HTTP/1.1 102 Processing\r\n\r\n")),
             (
-                "103 for ever",
+                "103 forever",
                 flood("", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
             ),
             (
@@ -105,7 +105,7 @@ fn informational(context: &Context) {
     );
 }
 
-fn chunks(context: &Context) {
+fn hostile_chunks(context: &Context) {
     let chunked = |rest: &str| with_headers("Transfer-Encoding: chunked", rest);
     withstands(
         context,
@@ -122,7 +122,7 @@ fn chunks(context: &Context) {
             ("no end", chunked("2\r\n{}\r\n")),
             (
                 "bytes one by one",
-                chunked(&("1\r\n \r\n".repeat(60_000) + "0\r\n\r\n")),
+                chunked(&("1\r\n \r\n".repeat(15_000) + "0\r\n\r\n")),
             ),
             (
                 "another coding",

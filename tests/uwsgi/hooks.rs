@@ -10,26 +10,23 @@ use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE};
 use crate::Test;
 use crate::context::{Context, action, action_to, ip, lone_node, robot, robot_with, wait};
 
-pub const TESTS: &[Test] = &[
-    ("hooks_of_two_legions_in_one_instance", two_legions),
-    (
-        "hooks_of_one_legion_do_not_silence_another",
-        other_legion_stays,
-    ),
-    ("hooks_for_ipv4_and_ipv6_in_one_legion", two_families),
-    ("hooks_beside_cmd_and_log", beside_others),
-    ("hooks_setup", setup),
-    ("hooks_join", join),
-    ("hooks_unlord", unlord),
-    ("hooks_death", death),
-    ("hooks_are_left_alone_by_children_that_end", children),
-    ("cipher_bf_cbc_works", blowfish),
-    ("cipher_legacy_provider_is_not_left_loaded", no_legacy),
+pub const TESTS: &[Test] = tests![
+    hooks_of_two_legions_in_one_instance,
+    hooks_of_one_legion_do_not_silence_another,
+    hooks_for_ipv4_and_ipv6_in_one_legion,
+    hooks_beside_cmd_and_log,
+    hooks_setup,
+    hooks_join,
+    hooks_unlord,
+    hooks_death,
+    hooks_are_left_alone_by_children_that_end,
+    cipher_bf_cbc_works,
+    cipher_legacy_provider_is_not_left_loaded
 ];
 
 /// uWSGI starts daemons with a shell that it is given. A child that cannot, ends as uWSGI itself does,
 /// `atexit` handlers and all; and the legions lie in memory that it shares with the master.
-fn children(context: &Context) {
+fn hooks_are_left_alone_by_children_that_end(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let shell = directory.path().join("sh");
     std::fs::write(&shell, "#!/nonexistent/interpreter\n").unwrap();
@@ -76,7 +73,7 @@ fn second() -> Legion {
 
 const FAST: &str = "legion-freq = 1\nlegion-tolerance = 5";
 
-fn two_legions(context: &Context) {
+fn hooks_of_two_legions_in_one_instance(context: &Context) {
     let robot = robot_of_two();
     let config = NodeConfig::new()
         .line(Legion::of(1).member(0))
@@ -95,7 +92,7 @@ fn two_legions(context: &Context) {
 }
 
 /// All legions of an instance share one thread.
-fn other_legion_stays(context: &Context) {
+fn hooks_of_one_legion_do_not_silence_another(context: &Context) {
     let robot = robot_with(|settings| settings.switch_time = Duration::from_secs(12));
     let other = Legion {
         name: "other".into(),
@@ -122,7 +119,7 @@ fn other_legion_stays(context: &Context) {
     }
 }
 
-fn two_families(context: &Context) {
+fn hooks_for_ipv4_and_ipv6_in_one_legion(context: &Context) {
     let robot = robot_of_two();
     let config = lone_node(&action(&robot, ""))
         .line(format!("legion-lord = failover {}", ipv6_action(&robot)));
@@ -132,7 +129,7 @@ fn two_families(context: &Context) {
     assert_eq!(robot.route(ip(SUBNET)), Some(ip("2a01:4f8:d0a:2003::")));
 }
 
-fn beside_others(context: &Context) {
+fn hooks_beside_cmd_and_log(context: &Context) {
     let robot = robot();
     let directory = tempfile::tempdir().unwrap();
     let touched = directory.path().join("touched");
@@ -169,7 +166,7 @@ fn with_hook(context: &Context, robot: &Robot, event: &str) -> Node {
     )
 }
 
-fn setup(context: &Context) {
+fn hooks_setup(context: &Context) {
     let robot = robot();
     let node = with_hook(context, &robot, "setup");
     wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
@@ -177,14 +174,14 @@ fn setup(context: &Context) {
     assert_eq!(node.log().count("is routed to"), 1);
 }
 
-fn join(context: &Context) {
+fn hooks_join(context: &Context) {
     let robot = robot();
     let node = with_hook(context, &robot, "join");
     wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
     wait(&node, "i am now the Lord", PATIENCE);
 }
 
-fn unlord(context: &Context) {
+fn hooks_unlord(context: &Context) {
     let robot = robot();
     let legion = Legion {
         quorum: 1,
@@ -204,7 +201,7 @@ fn unlord(context: &Context) {
     wait(&lesser, "4.4.4.4 is routed to 3.3.3.3", PATIENCE);
 }
 
-fn death(context: &Context) {
+fn hooks_death(context: &Context) {
     let robot = robot();
     let mut node = with_hook(context, &robot, "death");
     wait(&node, "i am now the Lord", PATIENCE);
@@ -255,7 +252,7 @@ fn probe_line(probe: &tempfile::TempDir) -> String {
     format!("plugin = {}/probe_plugin.so", probe.path().display())
 }
 
-fn blowfish(context: &Context) {
+fn cipher_bf_cbc_works(context: &Context) {
     let robot = robot();
     let legion = Legion {
         cipher: "bf-cbc:secret1".into(),
@@ -280,7 +277,7 @@ fn blowfish(context: &Context) {
     assert!(nodes[0].log().contains(advice), "{}", nodes[0].log().text());
 }
 
-fn no_legacy(context: &Context) {
+fn cipher_legacy_provider_is_not_left_loaded(context: &Context) {
     let robot = robot();
     let probe = probe();
     let node = context.start(&lone_node(&action(&robot, "")).line(probe_line(&probe)));

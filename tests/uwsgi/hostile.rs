@@ -1,4 +1,4 @@
-//! A webservice that means harm: nothing that it sends breaks a takeover, or takes memory.
+//! A hostile webservice: nothing that it sends breaks a takeover or takes much memory.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,28 +7,28 @@ use std::time::Duration;
 use testbed::robot::Fault;
 
 use crate::Test;
+use crate::attacks::withstands;
 use crate::context::Context;
-use crate::siege::withstands;
 
-pub const TESTS: &[Test] = &[
-    ("hostile_oversized_bodies", oversized),
-    ("hostile_endless_answers", endless),
-    ("hostile_deep_nesting", nesting),
-    ("hostile_many_small_values", small_values),
-    ("hostile_header_floods", headers),
-    ("hostile_dripping", dripping),
-    ("hostile_compressed_answers", compressed),
+pub const TESTS: &[Test] = tests![
+    hostile_oversized_bodies,
+    hostile_endless_answers,
+    hostile_deep_nesting,
+    hostile_many_small_values,
+    hostile_header_floods,
+    hostile_dripping,
+    hostile_compressed_answers
 ];
 
 pub const OK: &str = "HTTP/1.1 200 OK\r\n";
-/// As long as a body may be.
-const MOST: usize = 64 * 1024;
+/// The most that the plugin reads of a body.
+const MAX_BODY: usize = 16 * 1024;
 
 pub fn raw(text: impl Into<Vec<u8>>) -> Fault {
     Fault::Raw(text.into())
 }
 
-/// A 200 with these headers, and this for a body.
+/// A 200 with these headers and this body.
 pub fn with_headers(headers: &str, body: &str) -> Fault {
     raw(format!("{OK}{headers}\r\n\r\n{body}"))
 }
@@ -48,8 +48,8 @@ pub fn flood(first: &str, again: &str) -> Fault {
     }
 }
 
-fn oversized(context: &Context) {
-    let sizes = [MOST as u64 + 1, 1 << 20, 1 << 34];
+fn hostile_oversized_bodies(context: &Context) {
+    let sizes = [MAX_BODY as u64 + 1, 1 << 20, 1 << 34];
     let mut faults = sizes
         .map(|bytes| ("Oversize", Fault::Oversize { bytes }))
         .to_vec();
@@ -58,7 +58,7 @@ fn oversized(context: &Context) {
     withstands(context, &faults);
 }
 
-fn endless(context: &Context) {
+fn hostile_endless_answers(context: &Context) {
     let chunked = format!("{OK}Transfer-Encoding: chunked\r\n\r\n");
     withstands(
         context,
@@ -81,9 +81,9 @@ fn endless(context: &Context) {
     );
 }
 
-fn nesting(context: &Context) {
-    let deep = "[".repeat(60_000);
-    let objects = "{\"failover\":".repeat(5_000);
+fn hostile_deep_nesting(context: &Context) {
+    let deep = "[".repeat(MAX_BODY - 100);
+    let objects = "{\"failover\":".repeat(1_300);
     withstands(
         context,
         &[
@@ -109,10 +109,10 @@ fn nesting(context: &Context) {
     );
 }
 
-/// As many values as a body has room for: each takes far more memory than its bytes.
-fn small_values(context: &Context) {
-    let filled = |value: &str| vec![value; (MOST - 100) / (value.len() + 1)].join(",");
-    let names: Vec<String> = (0..6_000).map(|n| format!("\"{n:x}\":0")).collect();
+/// As many values as fit into a body. Each takes far more memory than its bytes.
+fn hostile_many_small_values(context: &Context) {
+    let filled = |value: &str| vec![value; (MAX_BODY - 500) / (value.len() + 1)].join(",");
+    let names: Vec<String> = (0..1_500).map(|n| format!("\"{n:x}\":0")).collect();
     let levels = format!("{}{}{}", "[".repeat(100), filled("0,0"), "]".repeat(100));
     let message = |value: &str| body(503, format!("{{\"error\":{{\"message\":{value}}}}}"));
     let list = |value: &str| message(&format!("[{}]", filled(value)));
@@ -134,7 +134,7 @@ fn small_values(context: &Context) {
     withstands(context, &faults);
 }
 
-fn headers(context: &Context) {
+fn hostile_header_floods(context: &Context) {
     let long = format!("X: {}", "y".repeat(1 << 20));
     withstands(
         context,
@@ -149,7 +149,7 @@ fn headers(context: &Context) {
     );
 }
 
-fn dripping(context: &Context) {
+fn hostile_dripping(context: &Context) {
     let every = Duration::from_millis(100);
     withstands(
         context,
@@ -161,14 +161,14 @@ fn dripping(context: &Context) {
     );
 }
 
-fn compressed(context: &Context) {
+fn hostile_compressed_answers(context: &Context) {
     let gzip = |bytes: Vec<u8>| Fault::Answer {
         status: 200,
         headers: vec![("Content-Encoding".into(), "gzip".into())],
         body: bytes,
     };
-    let bomb = gzipped(&vec![0; 60 << 20]);
-    assert!(bomb.len() < MOST, "a bomb of {} bytes is none", bomb.len());
+    let bomb = gzipped(&vec![0; 12 << 20]);
+    assert!(bomb.len() < MAX_BODY, "{} bytes are too many", bomb.len());
     withstands(
         context,
         &[

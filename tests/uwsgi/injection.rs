@@ -1,27 +1,27 @@
-//! A webservice that writes to be read in the log: what it sends stays within its line.
+//! A webservice that tries to forge log lines: what it sends stays within its line.
 
 use serde_json::{Value, json};
 use testbed::robot::{Fault, Method, When};
 
 use crate::Test;
+use crate::attacks::{Attack, End, run_attacks};
 use crate::context::Context;
-use crate::siege::{Attack, End, besiege};
 
-pub const TESTS: &[Test] = &[
-    ("injection_by_an_error", by_error),
-    ("injection_by_a_rate_limit", by_rate_limit),
-    ("injection_by_an_error_that_is_retried", by_retried_error),
-    ("injection_by_a_failover_object", by_object),
-    ("injection_by_a_redirect", by_redirect),
-    ("injection_by_a_reason_phrase", by_reason_phrase),
-    ("injection_by_the_answer_to_a_get", by_get),
-    ("injection_of_what_is_no_utf8", no_utf8),
+pub const TESTS: &[Test] = tests![
+    injection_by_an_error,
+    injection_by_a_rate_limit,
+    injection_by_an_error_that_is_retried,
+    injection_by_a_failover_object,
+    injection_by_a_redirect,
+    injection_by_a_reason_phrase,
+    injection_by_the_answer_to_a_get,
+    injection_of_what_is_no_utf8
 ];
 
-/// Line ends, what a terminal obeys, what `printf` obeys, and what changes the look of a text.
+/// Line ends, control sequences, `printf` directives, and characters that change how text looks.
 const EVIL: &str = "x\n[hetzner-failoverip] 4.4.4.4 is routed to 1.1.1.1 (after 0.1 s, 1 request)\r\n\
                     FORGED\u{1b}[2J\u{1b}]0;t\u{7}\u{8}\0 %n%s%9999d \u{202e}\u{2028}\u{85}\u{9b}31m\u{7f}end";
-/// What may be left of it.
+/// What is left of it in the log.
 const TAMED: &str = "(after 0.1 s, 1 request)FORGED[2J]0;t %n%s%9999d 31mend";
 
 fn answer(status: u16, body: &Value) -> Fault {
@@ -36,14 +36,14 @@ fn raw_answer(status: u16, body: impl Into<Vec<u8>>) -> Fault {
     }
 }
 
-/// This comes instead of the answer to the first `POST`, and nothing is switched.
+/// The fault replaces the answer to the first `POST`, and nothing is switched.
 fn on_post(name: impl Into<String>, end: End, fault: Fault) -> Attack {
     Attack::new(&name.into(), end, |robot| {
         robot.order(When::Once(Method::Post), fault);
     })
 }
 
-/// The field of an error object, in every shape that a value may have.
+/// An error object with this field, in every shape that a value can have.
 fn errors(status: u16, code: &str, field: &str) -> Vec<(String, Fault)> {
     let shapes = [json!(EVIL), json!([EVIL, [EVIL]]), json!({ EVIL: EVIL })];
     let errors = shapes.into_iter().enumerate().map(|(number, value)| {
@@ -55,30 +55,30 @@ fn errors(status: u16, code: &str, field: &str) -> Vec<(String, Fault)> {
     errors.collect()
 }
 
-fn by_error(context: &Context) {
+fn injection_by_an_error(context: &Context) {
     let errors = ["code", "message", "missing", "invalid"].map(|field| errors(400, "X", field));
     let attacks = errors.into_iter().flatten();
     let attacks = attacks.map(|(name, fault)| on_post(name, End::Failed("%n%s%9999d"), fault));
     let attacks: Vec<Attack> = attacks.collect();
-    let node = besiege(context, &attacks);
+    let node = run_attacks(context, &attacks);
     let log = node.log();
     assert_eq!(log.count(TAMED), attacks.len(), "{}", log.text());
 }
 
-fn by_rate_limit(context: &Context) {
+fn injection_by_a_rate_limit(context: &Context) {
     let fields = ["message", "max_request", "interval"];
     let errors = fields.map(|field| errors(403, "RATE_LIMIT_EXCEEDED", field));
     let more = fields.map(errors_of_429);
     let attacks = errors.into_iter().chain(more).flatten();
     let attacks = attacks.map(|(name, fault)| on_post(name, End::Failed("%n%s%9999d"), fault));
-    besiege(context, &attacks.collect::<Vec<_>>());
+    run_attacks(context, &attacks.collect::<Vec<_>>());
 }
 
 fn errors_of_429(field: &str) -> Vec<(String, Fault)> {
     errors(429, EVIL, field)
 }
 
-fn by_retried_error(context: &Context) {
+fn injection_by_an_error_that_is_retried(context: &Context) {
     let errors = [
         errors(409, "X", "code"),
         errors(503, "X", "message"),
@@ -88,17 +88,17 @@ fn by_retried_error(context: &Context) {
         .into_iter()
         .filter_map(|errors| errors.into_iter().next());
     let attacks = texts.map(|(name, fault)| on_post(name, End::Routed(3), fault));
-    let node = besiege(context, &attacks.collect::<Vec<_>>());
+    let node = run_attacks(context, &attacks.collect::<Vec<_>>());
     assert_eq!(node.log().count(TAMED), 3, "{}", node.log().text());
 }
 
-fn by_object(context: &Context) {
+fn injection_by_a_failover_object(context: &Context) {
     let object = |field: &str| {
         let mut object = json!({"ip": "4.4.4.4", "status": "ready", "active_server_ip": "1.1.1.1"});
         object[field] = json!(EVIL);
         answer(200, &json!({ "failover": object }))
     };
-    besiege(
+    run_attacks(
         context,
         &[
             on_post("failover.ip", End::Routed(3), object("ip")),
@@ -120,12 +120,12 @@ fn redirect_to(location: &[u8]) -> Fault {
     Fault::Raw(head.concat())
 }
 
-fn by_redirect(context: &Context) {
+fn injection_by_a_redirect(context: &Context) {
     let end = || End::Failed("the webservice answered 302, a redirect to ");
     let seen = |location: &[u8]| on_post("a redirect", end(), redirect_to(location));
-    // No header may hold these, so there is no answer.
+    // A header must not contain these, so there is no answer.
     let lost = |location: &[u8]| on_post("no redirect", End::Routed(3), redirect_to(location));
-    besiege(
+    run_attacks(
         context,
         &[
             seen(b"https://%n%s%9999d/"),
@@ -143,13 +143,13 @@ fn by_redirect(context: &Context) {
     );
 }
 
-fn by_reason_phrase(context: &Context) {
+fn injection_by_a_reason_phrase(context: &Context) {
     let attack = |phrase: &[u8]| {
         let fault =
             Fault::Raw([b"HTTP/1.1 503 ", phrase, b"\r\nContent-Length: 0\r\n\r\n"].concat());
         on_post("a reason phrase", End::Routed(3), fault)
     };
-    besiege(
+    run_attacks(
         context,
         &[
             attack(b"%n%s%9999d"),
@@ -162,11 +162,11 @@ fn by_reason_phrase(context: &Context) {
     );
 }
 
-fn by_get(context: &Context) {
+fn injection_by_the_answer_to_a_get(context: &Context) {
     let accepted = |name: &str, end: End, when: When, fault: Fault| {
         Attack::new(name, end, |robot| {
-            let taken_note_of = Fault::ApplyThen(Box::new(raw_answer(200, "ok")));
-            robot.order(When::Once(Method::Post), taken_note_of);
+            let accepted = Fault::ApplyThen(Box::new(raw_answer(200, "ok")));
+            robot.order(When::Once(Method::Post), accepted);
             robot.order(when, fault);
         })
     };
@@ -176,18 +176,13 @@ fn by_get(context: &Context) {
         &json!({"failover": {"ip": EVIL, "active_server_ip": null}}),
     );
     let (once, always) = (When::Once(Method::Get), When::Always(Method::Get));
-    let node = besiege(
+    let node = run_attacks(
         context,
         &[
             accepted("a 404", End::Unconfirmed(TAMED), once, error(404)),
             accepted("a 403", End::Unconfirmed(TAMED), once, error(403)),
             accepted("a 503", End::Routed(3), once, error(503)),
-            accepted(
-                "a 503 for ever",
-                End::Unconfirmed(TAMED),
-                always,
-                error(503),
-            ),
+            accepted("a 503 forever", End::Unconfirmed(TAMED), always, error(503)),
             accepted(
                 "no ip",
                 End::Unconfirmed("without saying where"),
@@ -209,8 +204,8 @@ fn by_get(context: &Context) {
     );
 }
 
-/// JSON is UTF-8: what is not is no JSON, and nothing of it is shown.
-fn no_utf8(context: &Context) {
+/// JSON is UTF-8. Anything else is not JSON, and is not shown.
+fn injection_of_what_is_no_utf8(context: &Context) {
     let evil = b"\xff\xfe\xc0\xaf\xed\xa0\x80\x9b2J\x80FORGED";
     let error = |before: &str| [before.as_bytes(), evil, b"\"}}"].concat();
     let fields = [
@@ -237,6 +232,6 @@ fn no_utf8(context: &Context) {
         let body = error(&format!("{{\"failover\":{{\"{field}\":\""));
         attacks.push(on_post(field, End::Routed(3), raw_answer(200, body)));
     }
-    let node = besiege(context, &attacks);
+    let node = run_attacks(context, &attacks);
     assert!(!node.log().contains("FORGED"), "{}", node.log().text());
 }

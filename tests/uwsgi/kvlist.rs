@@ -1,21 +1,17 @@
-//! The grammar is uWSGI's own: its parser and ours get the same texts.
+//! The grammar is uWSGI's: its parser and the plugin's get the same texts.
 
 use std::fmt::Write;
 
+use hetzner_plugin::properties::keyval::{Item, parse};
 use testbed::uwsgi::{Node, NodeConfig, PATIENCE};
 
 use crate::Test;
 use crate::context::{Context, wait};
 use crate::driver::compile;
-use keyval::Item;
 
-#[path = "../../src/order/keyval.rs"]
-#[allow(dead_code, unused_imports)] // its tests
-mod keyval;
-
-pub const TESTS: &[Test] = &[
-    ("kvlist_is_parsed_as_uwsgi_does", same),
-    ("kvlist_differences_are_the_known_ones", differences),
+pub const TESTS: &[Test] = tests![
+    kvlist_is_parsed_as_uwsgi_does,
+    kvlist_differences_are_the_known_ones
 ];
 
 /// The keys with their aliases, in the order of `kvlist.c`.
@@ -36,12 +32,12 @@ const SSL_NO_VERIFY: usize = 8;
 /// The last value of each key.
 type Values = [Option<Vec<u8>>; KEYS.len()];
 
-/// What uWSGI makes of each text.
+/// The values that uWSGI finds in each text.
 fn uwsgi(context: &Context, texts: &[Vec<u8>]) -> Vec<Values> {
     let directory = tempfile::tempdir().unwrap();
     let [input, output, plugin] =
         ["input", "output", "kvlist_plugin.so"].map(|name| directory.path().join(name));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/kvlist.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/support/kvlist.c");
     compile(source.as_ref(), &plugin);
     let lines = texts.iter().map(|text| encode(text) + "\n");
     std::fs::write(&input, lines.collect::<String>()).unwrap();
@@ -78,17 +74,17 @@ fn decode(digits: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(byte).collect()
 }
 
-/// What we make of a text; `None` if we refuse it, or take it in a way that goes beyond uWSGI's
-/// grammar: an unknown key, a bare key that is no flag, blanks around a key.
+/// The values that the plugin finds; `None` if it refuses the text, or reads it in a way that goes beyond
+/// uWSGI's grammar: an unknown key, a bare key that is not a flag, spaces around a key.
 fn ours(text: &[u8]) -> Option<Values> {
     let mut values = Values::default();
-    let mut blanks = 0;
-    for Item { key, value } in keyval::parse(text) {
+    let mut spaces = 0;
+    for Item { key, value } in parse(text) {
         let is_named = |names: &&[&str]| names.iter().any(|name| name.as_bytes() == key);
         let index = KEYS.iter().position(is_named)?;
         match value {
             Some(value) => {
-                blanks += count_blanks(&value);
+                spaces += count_spaces(&value);
                 values[index] = Some(value);
             }
             // uWSGI does not see a bare key.
@@ -96,17 +92,17 @@ fn ours(text: &[u8]) -> Option<Values> {
             None => return None,
         }
     }
-    // Values keep theirs, so where there were more, some stood around a key.
-    (blanks == count_blanks(text)).then_some(values)
+    // Values keep their spaces, so any others were around a key.
+    (spaces == count_spaces(text)).then_some(values)
 }
 
-fn count_blanks(text: &[u8]) -> usize {
+fn count_spaces(text: &[u8]) -> usize {
     text.iter()
         .filter(|byte| byte.is_ascii_whitespace())
         .count()
 }
 
-/// Numbers that look random and are the same in each run (xorshift64).
+/// Pseudorandom numbers that are the same in each run (xorshift64).
 struct Random(u64);
 
 impl Random {
@@ -125,8 +121,7 @@ impl Random {
         self.below(100) < percent
     }
 
-    /// An argument of an action, as people and others may write it. uWSGI's are C strings,
-    /// so there is no NUL in it.
+    /// An action's argument, right or wrong. uWSGI's are C strings, so it contains no NUL.
     fn text(&mut self) -> Vec<u8> {
         let items: Vec<Vec<u8>> = (0..self.below(7)).map(|_| self.item()).collect();
         let mut text = items.join(&b',');
@@ -179,7 +174,7 @@ impl Random {
     }
 }
 
-fn same(context: &Context) {
+fn kvlist_is_parsed_as_uwsgi_does(context: &Context) {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let texts: Vec<Vec<u8>> = (0..6000).map(|_| random.text()).collect();
     let mut compared = 0;
@@ -198,17 +193,17 @@ fn same(context: &Context) {
     assert!(given.iter().all(|&count| count > 300), "{given:?}");
 }
 
-/// Where we refuse what uWSGI takes, or take what it drops, and why.
-fn differences(context: &Context) {
+/// Texts that the plugin refuses although uWSGI accepts them, or accepts although uWSGI drops them.
+fn kvlist_differences_are_the_known_ones(context: &Context) {
     let name = |value: &str| Some(value.as_bytes().to_vec());
     let cases = [
         // uWSGI looks for escapes in a key a second time, and drops what they escape.
         (r"us\\xer=A", name("A")),
         (r"us\\=er=A", name("A")),
-        // It knows no blanks around keys.
+        // It allows no spaces around keys.
         (" user=A", None),
         ("user =A", None),
-        // It drops what it does not know, and what has no value.
+        // It drops unknown keys, and keys without a value.
         ("usr=A", None),
         ("user", None),
     ];

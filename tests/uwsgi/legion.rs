@@ -10,45 +10,24 @@ use crate::Test;
 use crate::cluster::{Cluster, LORD};
 use crate::context::{Context, ip};
 
-pub const TESTS: &[Test] = &[
-    (
-        "legion_heartbeat_while_switching",
-        heartbeat_while_switching,
-    ),
-    ("legion_heartbeat_while_locked", heartbeat_while_locked),
-    ("legion_heartbeat_while_refused", heartbeat_while_refused),
-    ("legion_returns_after_failures_quorum_2", return_quorum_2),
-    ("legion_returns_after_failures_quorum_1", return_quorum_1),
-    (
-        "legion_death_is_announced_after_a_failure",
-        death_after_failure,
-    ),
-    (
-        "legion_low_valor_steps_back_by_silence",
-        silence_of_a_low_valor,
-    ),
-    (
-        "legion_death_is_announced_after_a_suspension",
-        death_after_suspension,
-    ),
-    ("legion_lord_is_killed", lord_killed),
-    ("legion_lord_is_frozen", lord_frozen),
-    (
-        "legion_lord_is_frozen_during_its_takeover",
-        frozen_during_takeover,
-    ),
-    (
-        "legion_lord_loses_its_quorum_after_a_recent_warning",
-        lord_loses_quorum,
-    ),
-    ("legion_lord_is_not_heard_for_a_while", lord_not_heard),
-    ("legion_returns_after_a_short_suspension", short_suspension),
-    ("legion_lord_is_shut_down", lord_shut_down),
-    ("legion_lord_is_reloaded", lord_reloaded),
-    (
-        "legion_lord_dies_in_the_middle_of_a_takeover",
-        lord_dies_in_takeover,
-    ),
+pub const TESTS: &[Test] = tests![
+    legion_heartbeat_while_switching,
+    legion_heartbeat_while_locked,
+    legion_heartbeat_while_refused,
+    legion_returns_after_failures_quorum_2,
+    legion_returns_after_failures_quorum_1,
+    legion_death_is_announced_after_a_failure,
+    legion_low_valor_steps_back_by_silence,
+    legion_death_is_announced_after_a_suspension,
+    legion_lord_is_killed,
+    legion_lord_is_frozen,
+    legion_lord_is_frozen_during_its_takeover,
+    legion_lord_loses_its_quorum_after_a_recent_warning,
+    legion_lord_is_not_heard_for_a_while,
+    legion_returns_after_a_short_suspension,
+    legion_lord_is_shut_down,
+    legion_lord_is_reloaded,
+    legion_lord_dies_in_the_middle_of_a_takeover
 ];
 
 /// Longer than legion-tolerance, by three times.
@@ -71,13 +50,13 @@ fn took_long_unnoticed(cluster: &Cluster) {
     assert!(cluster.node(0).log().contains(long), "{}", cluster.logs());
 }
 
-fn heartbeat_while_switching(context: &Context) {
+fn legion_heartbeat_while_switching(context: &Context) {
     let cluster = Cluster::new(context, |settings| settings.switch_time = LONG).started();
     took_long_unnoticed(&cluster);
     assert_eq!(cluster.robot.posts(), 1);
 }
 
-fn heartbeat_while_locked(context: &Context) {
+fn legion_heartbeat_while_locked(context: &Context) {
     let cluster = Cluster::new(context, |_| {}).started();
     cluster
         .robot
@@ -87,7 +66,7 @@ fn heartbeat_while_locked(context: &Context) {
     took_long_unnoticed(&cluster);
 }
 
-fn heartbeat_while_refused(context: &Context) {
+fn legion_heartbeat_while_refused(context: &Context) {
     let cluster = Cluster::new(context, |_| {});
     cluster.robot.refuse_connections();
     let cluster = cluster.started();
@@ -118,12 +97,12 @@ fn returns(cluster: Cluster, failing: &[usize]) {
     cluster.is_settled_on(0);
 }
 
-fn return_quorum_2(context: &Context) {
+fn legion_returns_after_failures_quorum_2(context: &Context) {
     let cluster = Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 8");
     returns(cluster, &[0, 1, 2]);
 }
 
-fn return_quorum_1(context: &Context) {
+fn legion_returns_after_failures_quorum_1(context: &Context) {
     let cluster = Cluster::new(context, |_| {})
         .with("legion-death-on-lord-error = 15")
         .with_quorum(1);
@@ -144,7 +123,7 @@ fn failed(context: &Context, seconds: u32) -> Cluster<'_> {
     cluster
 }
 
-fn death_after_failure(context: &Context) {
+fn legion_death_is_announced_after_a_failure(context: &Context) {
     let mut cluster = failed(context, 600);
     cluster.wait_for_route(1);
     // It goes on announcing itself, as a node that only votes.
@@ -158,7 +137,7 @@ fn death_after_failure(context: &Context) {
     assert!(found.is_some(), "{}", cluster.logs());
 }
 
-fn death_after_suspension(context: &Context) {
+fn legion_death_is_announced_after_a_suspension(context: &Context) {
     let mut cluster = failed(context, 3);
     cluster.is_settled_on(0);
     let deaths = cluster.node(1).log().count("announced its death");
@@ -169,7 +148,7 @@ fn death_after_suspension(context: &Context) {
 
 /// A node whose configured valor leaves no room below it falls silent, as uWSGI does it, and comes
 /// back.
-fn silence_of_a_low_valor(context: &Context) {
+fn legion_low_valor_steps_back_by_silence(context: &Context) {
     let robot = crate::context::robot();
     robot.order(
         When::Once(Method::Post),
@@ -197,13 +176,13 @@ fn settled<'a>(context: &'a Context) -> Cluster<'a> {
     cluster
 }
 
-fn lord_killed(context: &Context) {
+fn legion_lord_is_killed(context: &Context) {
     let mut cluster = settled(context);
     cluster.kill(0);
     cluster.is_settled_on(1);
 }
 
-fn lord_frozen(context: &Context) {
+fn legion_lord_is_frozen(context: &Context) {
     let cluster = settled(context);
     cluster.node(0).signal(libc::SIGSTOP);
     cluster.wait(1, LORD);
@@ -213,7 +192,7 @@ fn lord_frozen(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn frozen_during_takeover(context: &Context) {
+fn legion_lord_is_frozen_during_its_takeover(context: &Context) {
     let cluster = Cluster::new(context, |settings| {
         settings.switch_time = Duration::from_secs(3);
     })
@@ -229,7 +208,7 @@ fn frozen_during_takeover(context: &Context) {
 }
 
 /// A Lord whose peers are silent steps down, although it has just warned of no quorum.
-fn lord_loses_quorum(context: &Context) {
+fn legion_lord_loses_its_quorum_after_a_recent_warning(context: &Context) {
     let mut cluster = Cluster::new(context, |_| {});
     cluster.start(0);
     cluster.wait(0, "no quorum: only 1 vote(s) for Legion failover");
@@ -251,7 +230,7 @@ fn lord_loses_quorum(context: &Context) {
 }
 
 /// It hears its peers, they do not hear it, and replace it.
-fn lord_not_heard(context: &Context) {
+fn legion_lord_is_not_heard_for_a_while(context: &Context) {
     let mut cluster = Cluster::new(context, |_| {});
     let relays = [1, 2].map(|peer| Relay::to(cluster.legion.ports[peer]));
     cluster.start_behind(0, &relays);
@@ -271,7 +250,7 @@ fn lord_not_heard(context: &Context) {
 }
 
 /// The suspension may be over before the master's next cycle.
-fn short_suspension(context: &Context) {
+fn legion_returns_after_a_short_suspension(context: &Context) {
     let cluster =
         Cluster::new(context, |_| {}).with("legion-death-on-lord-error = 5\ncheck-interval = 12");
     cluster.robot.order(
@@ -283,14 +262,14 @@ fn short_suspension(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn lord_shut_down(context: &Context) {
+fn legion_lord_is_shut_down(context: &Context) {
     let mut cluster = settled(context);
     let status = cluster.node_mut(0).stop(PATIENCE);
     assert_eq!(status.and_then(|status| status.code()), Some(0));
     cluster.is_settled_on(1);
 }
 
-fn lord_reloaded(context: &Context) {
+fn legion_lord_is_reloaded(context: &Context) {
     let cluster = settled(context);
     cluster.node(0).signal(libc::SIGHUP);
     cluster.wait_nth(0, "spawned uWSGI master process", 2);
@@ -298,7 +277,7 @@ fn lord_reloaded(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn lord_dies_in_takeover(context: &Context) {
+fn legion_lord_dies_in_the_middle_of_a_takeover(context: &Context) {
     let mut cluster = Cluster::new(context, |settings| {
         settings.switch_time = Duration::from_secs(10);
     })

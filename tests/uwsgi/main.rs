@@ -1,30 +1,33 @@
-//! The plugin in a real uWSGI, against a Robot webservice of our own.
+//! The plugin in a real uWSGI, against the mock Robot.
 //!
-//! Every test runs once for each uWSGI there is. `UWSGI_BINARIES`, a list of `label=path`
-//! separated by `:`, says which must be there; without it, the one that `make test` builds is
-//! used if it is there, and otherwise nothing here runs, which is said loudly. The plugin is
-//! `HETZNER_PLUGIN`, or else the one that cargo has just built.
+//! Every test runs once for each uWSGI. `UWSGI_BINARIES`, a list of `label=path` separated by `:`,
+//! specifies which ones must exist. Without it, the one that `make test` builds is used if it exists;
+//! otherwise nothing here runs, and a message says so. The plugin is `HETZNER_PLUGIN`, or else the
+//! one that cargo has just built.
+
+/// A table of tests, each with the name of its function.
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        &[$((stringify!($test), $test)),*]
+    };
+}
 
 mod boot;
 mod build;
-mod cluster;
-mod context;
-mod driver;
 mod framing;
 mod hooks;
 mod hostile;
 mod injection;
 mod kvlist;
 mod legion;
-mod memcheck;
 mod proxy;
 mod rows;
 mod secrets;
-mod siege;
 mod signals;
 mod slow;
 mod soak;
 mod standing;
+mod support;
 mod transport;
 mod valgrind;
 mod watch;
@@ -33,6 +36,7 @@ use std::process::ExitCode;
 
 use context::Context;
 use libtest_mimic::{Arguments, Trial};
+use support::{attacks, cluster, context, driver, memcheck};
 
 /// A test: its name, and what it does with a uWSGI.
 type Test = (&'static str, fn(&Context));
@@ -71,7 +75,7 @@ fn main() -> ExitCode {
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    context::say_what_did_not_run(&contexts);
+    context::report_not_run(&contexts);
     match memcheck::reports() {
         Some(reports) if !memcheck::judge(&reports) => ExitCode::FAILURE,
         Some(_) | None => conclusion.exit_code(),

@@ -1,4 +1,4 @@
-//! Proxies: they are used as with curl, and learn nothing.
+//! Proxies: they are used as curl uses them, and learn no secret.
 
 use testbed::proxy::{Manner, Proxy};
 use testbed::robot::{Fault, Method, Robot, Scheme, When};
@@ -9,32 +9,29 @@ use crate::boot::errors;
 use crate::context::{Context, action, robot, robot_with, wait};
 use crate::transport::{end, node_with, routed};
 
-pub const TESTS: &[Test] = &[
-    ("proxy_sees_no_secret", through_proxy),
-    ("proxy_is_bypassed_by_no_proxy", no_proxy),
-    ("proxy_that_is_dead_is_no_connection", dead_proxy),
-    ("proxy_that_refuses_is_no_connection", refusing_proxy),
-    (
-        "proxy_that_answers_without_end_is_no_connection",
-        slow_proxy,
-    ),
-    ("proxy_with_tls_and_a_login", https_proxy),
-    ("proxy_of_socks_is_a_mistake", socks_proxy),
-    ("proxy_is_not_for_http", plain_http),
+pub const TESTS: &[Test] = tests![
+    proxy_sees_no_secret,
+    proxy_is_bypassed_by_no_proxy,
+    proxy_that_is_dead_is_no_connection,
+    proxy_that_refuses_is_no_connection,
+    proxy_that_answers_without_end_is_no_connection,
+    proxy_with_tls_and_a_login,
+    proxy_of_socks_is_a_mistake,
+    proxy_is_not_for_http
 ];
 
 /// `FOO:BAR` in base64.
 const ENCODED: &str = "Rk9POkJBUg==";
 
-fn through_proxy(context: &Context) {
+fn proxy_sees_no_secret(context: &Context) {
     let (robot, proxy) = (robot(), Proxy::start().unwrap());
     sees_no_secret(context, &robot, &proxy, &proxy.url());
     let bytes = String::from_utf8_lossy(&proxy.bytes()).to_lowercase();
     assert!(!bytes.contains("authorization"), "the proxy saw a login");
 }
 
-/// TLS to the proxy, and through it TLS to the webservice. The login is the proxy's own.
-fn https_proxy(context: &Context) {
+/// TLS to the proxy, and TLS to the webservice through it. The login is for the proxy.
+fn proxy_with_tls_and_a_login(context: &Context) {
     let robot = robot();
     let proxy = Proxy::start_with(Manner::Tunnels, robot.tls()).unwrap();
     let url = proxy.url().replace("://", "://us%40er:p%2540ss@");
@@ -56,7 +53,7 @@ fn sees_no_secret(context: &Context, robot: &Robot, proxy: &Proxy, url: &str) {
         "{end}\n{}",
         node.log().text()
     );
-    // The connection is kept, through the proxy too.
+    // The connection is kept open, through the proxy too.
     let connect = format!("CONNECT localhost:{} HTTP/1.1", robot.port());
     assert_eq!(proxy.requests(), [connect]);
     let bytes = proxy.bytes();
@@ -64,21 +61,21 @@ fn sees_no_secret(context: &Context, robot: &Robot, proxy: &Proxy, url: &str) {
     for secret in ["BAR", ENCODED, "/failover/", "active_server_ip"] {
         assert!(!text.contains(secret), "the proxy saw `{secret}`");
     }
-    // And the robot did see them, or this would show nothing.
+    // The mock Robot did see them, or else this would prove nothing.
     assert_eq!(
         robot.requests()[0].login(),
         Some(("FOO".into(), "BAR".into()))
     );
 }
 
-fn no_proxy(context: &Context) {
+fn proxy_is_bypassed_by_no_proxy(context: &Context) {
     let (robot, proxy) = (robot(), Proxy::start().unwrap());
     let variables = [("HTTPS_PROXY", &*proxy.url()), ("NO_PROXY", "localhost")];
     routed(&node_with(context, &action(&robot, ""), &variables));
     assert_eq!(proxy.connections(), 0);
 }
 
-fn dead_proxy(context: &Context) {
+fn proxy_that_is_dead_is_no_connection(context: &Context) {
     let (robot, dead) = (robot(), robot_with(|_| {}));
     dead.refuse_connections();
     let url = format!("http://127.0.0.1:{}", dead.port());
@@ -87,7 +84,7 @@ fn dead_proxy(context: &Context) {
     assert_eq!(robot.connections(), 0);
 }
 
-fn refusing_proxy(context: &Context) {
+fn proxy_that_refuses_is_no_connection(context: &Context) {
     let (robot, proxy) = (robot(), Proxy::start().unwrap());
     robot.refuse_connections();
     let action = action(&robot, "timeout=2,deadline=4");
@@ -96,8 +93,8 @@ fn refusing_proxy(context: &Context) {
     assert!(proxy.requests().len() >= 2, "{:?}", proxy.requests());
 }
 
-/// However long each byte is waited for: it is over when its time is, and leaves nothing behind.
-fn slow_proxy(context: &Context) {
+/// However slowly the proxy answers, the attempt ends in time and leaves nothing behind.
+fn proxy_that_answers_without_end_is_no_connection(context: &Context) {
     for manner in [Manner::Drips, Manner::Floods, Manner::Silent] {
         let (robot, proxy) = (robot(), Proxy::start_with(manner, None).unwrap());
         let action = action(&robot, "timeout=1,deadline=4");
@@ -110,7 +107,7 @@ fn slow_proxy(context: &Context) {
     }
 }
 
-/// The takeover has tried more than once, and no try counts as a request.
+/// The takeover tried more than once, and no attempt counts as a request.
 #[track_caller]
 fn not_connected(node: &Node) {
     let end = end(node);
@@ -126,7 +123,7 @@ fn not_connected(node: &Node) {
     );
 }
 
-fn socks_proxy(context: &Context) {
+fn proxy_of_socks_is_a_mistake(context: &Context) {
     let robot = robot();
     for (variable, url) in [
         ("HTTPS_PROXY", "socks5://127.0.0.1:1080"),
@@ -138,13 +135,13 @@ fn socks_proxy(context: &Context) {
         assert_eq!(status, Some(1), "{}", node.log().text());
         let expected = format!(
             "legion \"failover\", legion-lord: hetzner-failoverip: {variable} in the environment \
-             names a SOCKS proxy, which is not supported: use an HTTP proxy, or name the \
-             webservice's host in NO_PROXY"
+             names a SOCKS proxy, which is not supported: use an HTTP proxy, or add the \
+             webservice's host to NO_PROXY"
         );
         assert_eq!(errors(&node), [expected]);
         assert!(!node.log().contains("s3cret"));
     }
-    // It may be there for others.
+    // It may be there for other programs.
     let variables = [
         ("ALL_PROXY", "socks5://127.0.0.1:1"),
         ("NO_PROXY", "localhost"),
@@ -152,7 +149,7 @@ fn socks_proxy(context: &Context) {
     routed(&node_with(context, &action(&robot, ""), &variables));
 }
 
-fn plain_http(context: &Context) {
+fn proxy_is_not_for_http(context: &Context) {
     let robot = robot_with(|settings| settings.scheme = Scheme::Http);
     let proxy = Proxy::start().unwrap();
     let url = proxy.url();

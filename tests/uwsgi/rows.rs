@@ -12,94 +12,58 @@ use crate::context::{Context, action, ip, lone_node, robot, robot_with, wait};
 /// Short enough for a test, long enough for five posts.
 const SHORT: &str = "timeout=2,deadline=6";
 
-pub const TESTS: &[Test] = &[
-    ("row_ours_is_done", ours_is_done),
-    ("row_another_address_is_confirmed", another_address),
-    ("row_no_readable_object_is_confirmed", no_readable_object),
-    ("row_already_routed_is_done", already_routed),
-    ("row_locked_is_waited_out_and_posted_again", locked),
-    (
-        "row_locked_without_a_status_is_waited_out",
-        locked_without_status,
-    ),
-    ("row_another_conflict_is_confirmed", another_conflict),
-    (
-        "row_conflict_without_a_code_is_confirmed",
-        conflict_without_code,
-    ),
-    ("row_401_fails_at_once", unauthorized),
-    ("row_401_to_a_confirm_fails_at_once", unauthorized_confirm),
-    ("row_rate_limit_is_confirmed_once", rate_limit_confirmed),
-    ("row_rate_limit_fails", rate_limit),
-    ("row_429_fails", too_many_requests),
-    ("row_invalid_input_fails_at_once", invalid_input),
-    ("row_not_found_fails_at_once", not_found),
-    (
-        "row_new_server_not_found_fails_at_once",
-        new_server_not_found,
-    ),
-    ("row_403_fails_at_once", forbidden),
-    ("row_3xx_fails_at_once_naming_the_host", redirect),
-    ("row_5xx_is_confirmed_and_posted_again", server_errors),
-    (
-        "row_5xx_that_switched_is_confirmed",
-        server_error_that_switched,
-    ),
-    (
-        "row_5xx_for_ever_is_posted_five_times",
-        server_errors_for_ever,
-    ),
-    ("row_no_connection_is_tried_again", refused_connection),
-    ("row_no_connection_ends_at_the_deadline", refused_for_ever),
-    ("row_a_cut_handshake_is_tried_again", cut_handshake),
-    ("row_a_hanging_handshake_is_tried_again", hanging_handshake),
-    ("row_an_unknown_host_is_no_connection", unknown_host),
-    (
-        "row_an_expired_certificate_fails_at_once",
-        expired_certificate,
-    ),
-    (
-        "row_certificate_that_is_not_valid_yet_fails",
-        early_certificate,
-    ),
-    (
-        "row_a_certificate_for_another_name_fails_at_once",
-        other_name,
-    ),
-    ("row_an_unknown_issuer_fails_at_once", unknown_issuer),
-    ("row_a_lost_answer_is_confirmed_timeout", lost_to_a_timeout),
-    ("row_a_lost_answer_is_confirmed_reset", lost_to_a_reset),
-    ("row_a_lost_answer_is_confirmed_close", lost_to_a_close),
-    (
-        "row_a_lost_answer_is_confirmed_truncated",
-        lost_to_truncation,
-    ),
-    ("row_a_lost_answer_is_confirmed_garbage", lost_to_garbage),
-    ("row_a_lost_answer_is_confirmed_oversized", lost_to_oversize),
-    ("row_a_lost_answer_is_confirmed_dripping", lost_to_a_drip),
-    (
-        "row_a_lost_post_that_did_nothing_is_posted_again",
-        lost_and_not_applied,
-    ),
-    ("confirm_waits_while_processing", confirm_waits),
-    (
-        "confirm_of_a_2xx_without_get_is_done_unconfirmed",
-        unconfirmed_without_get,
-    ),
-    (
-        "confirm_of_a_2xx_without_answer_is_done_unconfirmed",
-        unconfirmed_without_answer,
-    ),
-    ("a_hanging_webservice_ends_at_the_deadline", hangs_for_ever),
-    ("a_hanging_lookup_ends_at_the_deadline", hanging_lookup),
-    ("a_slow_switch_is_waited_for", slow_switch),
-    ("requests_share_a_connection", one_connection),
-    ("ssl_no_verify_takes_any_certificate", no_verify),
-    ("plain_http_on_loopback_works", plain_http),
-    ("tls_1_2_and_1_3_work", tls_versions),
-    ("an_ipv6_subnet_is_routed", ipv6),
-    ("the_request_is_as_documented", the_request),
-    ("an_answer_about_another_ip_is_not_believed", other_ip),
+pub const TESTS: &[Test] = tests![
+    row_ours_is_done,
+    row_another_address_is_confirmed,
+    row_no_readable_object_is_confirmed,
+    row_already_routed_is_done,
+    row_locked_is_waited_out_and_posted_again,
+    row_locked_without_a_status_is_waited_out,
+    row_another_conflict_is_confirmed,
+    row_conflict_without_a_code_is_confirmed,
+    row_401_fails_at_once,
+    row_401_to_a_confirm_fails_at_once,
+    row_rate_limit_is_confirmed_once,
+    row_rate_limit_fails,
+    row_429_fails,
+    row_invalid_input_fails_at_once,
+    row_not_found_fails_at_once,
+    row_new_server_not_found_fails_at_once,
+    row_403_fails_at_once,
+    row_3xx_fails_at_once_naming_the_host,
+    row_5xx_is_confirmed_and_posted_again,
+    row_5xx_that_switched_is_confirmed,
+    row_5xx_for_ever_is_posted_five_times,
+    row_no_connection_is_tried_again,
+    row_no_connection_ends_at_the_deadline,
+    row_a_cut_handshake_is_tried_again,
+    row_a_hanging_handshake_is_tried_again,
+    row_an_unknown_host_is_no_connection,
+    row_an_expired_certificate_fails_at_once,
+    row_certificate_that_is_not_valid_yet_fails,
+    row_a_certificate_for_another_name_fails_at_once,
+    row_an_unknown_issuer_fails_at_once,
+    row_a_lost_answer_is_confirmed_timeout,
+    row_a_lost_answer_is_confirmed_reset,
+    row_a_lost_answer_is_confirmed_close,
+    row_a_lost_answer_is_confirmed_truncated,
+    row_a_lost_answer_is_confirmed_garbage,
+    row_a_lost_answer_is_confirmed_oversized,
+    row_a_lost_answer_is_confirmed_dripping,
+    row_a_lost_post_that_did_nothing_is_posted_again,
+    confirm_waits_while_processing,
+    confirm_of_a_2xx_without_get_is_done_unconfirmed,
+    confirm_of_a_2xx_without_answer_is_done_unconfirmed,
+    a_hanging_webservice_ends_at_the_deadline,
+    a_hanging_lookup_ends_at_the_deadline,
+    a_slow_switch_is_waited_for,
+    requests_share_a_connection,
+    ssl_no_verify_takes_any_certificate,
+    plain_http_on_loopback_works,
+    tls_1_2_and_1_3_work,
+    an_ipv6_subnet_is_routed,
+    the_request_is_as_documented,
+    an_answer_about_another_ip_is_not_believed
 ];
 
 /// Orders a fault for the first post.
@@ -141,7 +105,7 @@ fn asked(robot: &Robot, posts: usize, gets: usize) {
     );
 }
 
-fn ours_is_done(context: &Context) {
+fn row_ours_is_done(context: &Context) {
     let robot = robot();
     context
         .take_over(&action(&robot, ""))
@@ -150,7 +114,7 @@ fn ours_is_done(context: &Context) {
     asked(&robot, 1, 0);
 }
 
-fn another_address(context: &Context) {
+fn row_another_address_is_confirmed(context: &Context) {
     let robot = post(answer(
         200,
         r#"{"failover":{"ip":"4.4.4.4","active_server_ip":"3.3.3.3"}}"#,
@@ -162,7 +126,7 @@ fn another_address(context: &Context) {
     asked(&robot, 2, 1);
 }
 
-fn no_readable_object(context: &Context) {
+fn row_no_readable_object_is_confirmed(context: &Context) {
     for body in ["", "[]", "{\"failover\":{}}", "<html>"] {
         let robot = post(Fault::ApplyThen(Box::new(answer(200, body))));
         context
@@ -172,7 +136,7 @@ fn no_readable_object(context: &Context) {
     }
 }
 
-fn already_routed(context: &Context) {
+fn row_already_routed_is_done(context: &Context) {
     let robot = robot();
     robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
     context
@@ -193,16 +157,16 @@ fn locked_until_noticed(context: &Context, robot: &Robot, sign: &str) {
     assert_eq!(robot.posts(), 2);
 }
 
-fn locked(context: &Context) {
+fn row_locked_is_waited_out_and_posted_again(context: &Context) {
     locked_until_noticed(context, &robot(), "a switch is running");
 }
 
-fn locked_without_status(context: &Context) {
+fn row_locked_without_a_status_is_waited_out(context: &Context) {
     let robot = robot_with(|settings| settings.shows_status = false);
     locked_until_noticed(context, &robot, "FAILOVER_LOCKED");
 }
 
-fn another_conflict(context: &Context) {
+fn row_another_conflict_is_confirmed(context: &Context) {
     let robot = post(Fault::ApplyThen(Box::new(error(409, "CONFLICT"))));
     context
         .take_over(&action(&robot, SHORT))
@@ -210,7 +174,7 @@ fn another_conflict(context: &Context) {
     asked(&robot, 1, 1);
 }
 
-fn conflict_without_code(context: &Context) {
+fn row_conflict_without_a_code_is_confirmed(context: &Context) {
     let robot = post(Fault::ApplyThen(Box::new(answer(409, "no"))));
     context
         .take_over(&action(&robot, SHORT))
@@ -220,7 +184,7 @@ fn conflict_without_code(context: &Context) {
     context.take_over(&action(&robot, SHORT)).is_unconfirmed();
 }
 
-fn unauthorized(context: &Context) {
+fn row_401_fails_at_once(context: &Context) {
     let robot = robot();
     robot.set_password("another");
     let takeover = context.take_over(&action(&robot, ""));
@@ -229,7 +193,7 @@ fn unauthorized(context: &Context) {
     asked(&robot, 1, 0);
 }
 
-fn unauthorized_confirm(context: &Context) {
+fn row_401_to_a_confirm_fails_at_once(context: &Context) {
     let robot = post(error(503, "X"));
     robot.order(When::Always(Method::Get), Fault::unauthorized());
     context
@@ -238,7 +202,7 @@ fn unauthorized_confirm(context: &Context) {
     asked(&robot, 1, 1);
 }
 
-fn rate_limit_confirmed(context: &Context) {
+fn row_rate_limit_is_confirmed_once(context: &Context) {
     let robot = post(Fault::rate_limit_exceeded(50, Duration::from_secs(3600)));
     robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
     context
@@ -246,7 +210,7 @@ fn rate_limit_confirmed(context: &Context) {
         .is_routed("2 requests");
 }
 
-fn rate_limit(context: &Context) {
+fn row_rate_limit_fails(context: &Context) {
     let robot = robot_with(|settings| settings.posts_per_hour = Some(0));
     let takeover = context.take_over(&action(&robot, SHORT));
     takeover.failed("RATE_LIMIT_EXCEEDED");
@@ -254,7 +218,7 @@ fn rate_limit(context: &Context) {
     asked(&robot, 1, 1);
 }
 
-fn too_many_requests(context: &Context) {
+fn row_429_fails(context: &Context) {
     let robot = post(answer(429, ""));
     context
         .take_over(&action(&robot, SHORT))
@@ -262,7 +226,7 @@ fn too_many_requests(context: &Context) {
     asked(&robot, 1, 1);
 }
 
-fn invalid_input(context: &Context) {
+fn row_invalid_input_fails_at_once(context: &Context) {
     let robot = post(Fault::invalid_input(&["active_server_ip"], &["ip"]));
     let takeover = context.take_over(&action(&robot, ""));
     takeover.failed("400 INVALID_INPUT");
@@ -270,7 +234,7 @@ fn invalid_input(context: &Context) {
     asked(&robot, 1, 0);
 }
 
-fn not_found(context: &Context) {
+fn row_not_found_fails_at_once(context: &Context) {
     let robot = robot_with(|settings| settings.failovers.clear());
     let takeover = context.take_over(&action(&robot, ""));
     takeover.failed("404 NOT_FOUND");
@@ -278,7 +242,7 @@ fn not_found(context: &Context) {
     asked(&robot, 1, 0);
 }
 
-fn new_server_not_found(context: &Context) {
+fn row_new_server_not_found_fails_at_once(context: &Context) {
     let robot = robot_with(|settings| settings.servers = vec![ip("2.2.2.2")]);
     let takeover = context.take_over(&action(&robot, ""));
     takeover.failed("404 FAILOVER_NEW_SERVER_NOT_FOUND");
@@ -286,7 +250,7 @@ fn new_server_not_found(context: &Context) {
     asked(&robot, 1, 0);
 }
 
-fn forbidden(context: &Context) {
+fn row_403_fails_at_once(context: &Context) {
     let robot = post(error(403, "FORBIDDEN"));
     context
         .take_over(&action(&robot, ""))
@@ -294,7 +258,7 @@ fn forbidden(context: &Context) {
     asked(&robot, 1, 0);
 }
 
-fn redirect(context: &Context) {
+fn row_3xx_fails_at_once_naming_the_host(context: &Context) {
     for status in [301, 302, 303, 307, 308] {
         let robot = post(Fault::Redirect {
             status,
@@ -306,7 +270,7 @@ fn redirect(context: &Context) {
     }
 }
 
-fn server_errors(context: &Context) {
+fn row_5xx_is_confirmed_and_posted_again(context: &Context) {
     for fault in [
         Fault::failed(),
         error(503, "FAILOVER_NOT_COMPLETE"),
@@ -324,7 +288,7 @@ fn server_errors(context: &Context) {
     }
 }
 
-fn server_error_that_switched(context: &Context) {
+fn row_5xx_that_switched_is_confirmed(context: &Context) {
     let robot = post(Fault::ApplyThen(Box::new(error(
         500,
         "FAILOVER_NOT_COMPLETE",
@@ -335,7 +299,7 @@ fn server_error_that_switched(context: &Context) {
     asked(&robot, 1, 1);
 }
 
-fn server_errors_for_ever(context: &Context) {
+fn row_5xx_for_ever_is_posted_five_times(context: &Context) {
     let robot = robot();
     robot.order(When::Always(Method::Post), error(503, "INTERNAL_ERROR"));
     let takeover = context.take_over(&action(&robot, SHORT));
@@ -345,7 +309,7 @@ fn server_errors_for_ever(context: &Context) {
     assert_eq!(takeover.node.log().count("to route it in"), 4);
 }
 
-fn refused_connection(context: &Context) {
+fn row_no_connection_is_tried_again(context: &Context) {
     let robot = robot();
     robot.refuse_connections();
     let node = context.start(&lone_node(&action(&robot, "")));
@@ -356,7 +320,7 @@ fn refused_connection(context: &Context) {
     routed(&robot);
 }
 
-fn refused_for_ever(context: &Context) {
+fn row_no_connection_ends_at_the_deadline(context: &Context) {
     let robot = robot();
     robot.refuse_connections();
     let takeover = context.take_over(&action(&robot, SHORT));
@@ -365,7 +329,7 @@ fn refused_for_ever(context: &Context) {
     takeover.failed("0 requests)");
 }
 
-fn cut_handshake(context: &Context) {
+fn row_a_cut_handshake_is_tried_again(context: &Context) {
     let robot = post(Fault::CutHandshake);
     context
         .take_over(&action(&robot, ""))
@@ -373,14 +337,14 @@ fn cut_handshake(context: &Context) {
     asked(&robot, 1, 0);
 }
 
-fn hanging_handshake(context: &Context) {
+fn row_a_hanging_handshake_is_tried_again(context: &Context) {
     let robot = post(Fault::HangHandshake);
     let takeover = context.take_over(&action(&robot, "timeout=1,deadline=6"));
     takeover.is_routed("1 request");
     assert!(takeover.node.log().contains("no connection to localhost"));
 }
 
-fn unknown_host(context: &Context) {
+fn row_an_unknown_host_is_no_connection(context: &Context) {
     let robot = robot();
     let action = action(&robot, "url=https://robot.invalid/x,timeout=1,deadline=3");
     context
@@ -399,19 +363,19 @@ fn certificate(context: &Context, certificate: Certificate, reason: &str) {
     assert_eq!(robot.connections(), 1);
 }
 
-fn expired_certificate(context: &Context) {
+fn row_an_expired_certificate_fails_at_once(context: &Context) {
     certificate(context, Certificate::Expired, "it has expired");
 }
 
-fn early_certificate(context: &Context) {
+fn row_certificate_that_is_not_valid_yet_fails(context: &Context) {
     certificate(context, Certificate::NotYetValid, "it is not valid yet");
 }
 
-fn other_name(context: &Context) {
+fn row_a_certificate_for_another_name_fails_at_once(context: &Context) {
     certificate(context, Certificate::WrongName, "different host name");
 }
 
-fn unknown_issuer(context: &Context) {
+fn row_an_unknown_issuer_fails_at_once(context: &Context) {
     certificate(context, Certificate::UnknownCa, "its issuer is not trusted");
 }
 
@@ -425,39 +389,39 @@ fn lost(context: &Context, fault: Fault) {
     asked(&robot, 1, 1);
 }
 
-fn lost_to_a_timeout(context: &Context) {
+fn row_a_lost_answer_is_confirmed_timeout(context: &Context) {
     lost(context, Fault::Hang);
 }
 
-fn lost_to_a_reset(context: &Context) {
+fn row_a_lost_answer_is_confirmed_reset(context: &Context) {
     lost(context, Fault::Reset);
 }
 
-fn lost_to_a_close(context: &Context) {
+fn row_a_lost_answer_is_confirmed_close(context: &Context) {
     lost(context, Fault::Close);
 }
 
-fn lost_to_truncation(context: &Context) {
+fn row_a_lost_answer_is_confirmed_truncated(context: &Context) {
     lost(context, Fault::Truncate);
 }
 
-fn lost_to_garbage(context: &Context) {
+fn row_a_lost_answer_is_confirmed_garbage(context: &Context) {
     lost(context, Fault::Garbage);
 }
 
-fn lost_to_oversize(context: &Context) {
+fn row_a_lost_answer_is_confirmed_oversized(context: &Context) {
     lost(context, Fault::Oversize { bytes: 1 << 20 });
     lost(context, Fault::OversizeAnnounced { bytes: 1 << 34 });
     lost(context, Fault::Endless);
 }
 
-fn lost_to_a_drip(context: &Context) {
+fn row_a_lost_answer_is_confirmed_dripping(context: &Context) {
     let every = Duration::from_secs(1);
     lost(context, Fault::Drip { every });
     lost(context, Fault::DripHeaders { every });
 }
 
-fn lost_and_not_applied(context: &Context) {
+fn row_a_lost_post_that_did_nothing_is_posted_again(context: &Context) {
     for fault in [Fault::Reset, Fault::Close, Fault::Garbage] {
         let robot = post(fault);
         context
@@ -467,7 +431,7 @@ fn lost_and_not_applied(context: &Context) {
     }
 }
 
-fn confirm_waits(context: &Context) {
+fn confirm_waits_while_processing(context: &Context) {
     let robot = robot();
     robot.set_switch_time(Duration::from_secs(3));
     robot.order(
@@ -481,21 +445,21 @@ fn confirm_waits(context: &Context) {
     asked(&robot, 1, 3);
 }
 
-fn unconfirmed_without_get(context: &Context) {
+fn confirm_of_a_2xx_without_get_is_done_unconfirmed(context: &Context) {
     let robot = post(Fault::ApplyThen(Box::new(answer(204, ""))));
     robot.order(When::Always(Method::Get), Fault::page(404));
     context.take_over(&action(&robot, SHORT)).is_unconfirmed();
     asked(&robot, 1, 1);
 }
 
-fn unconfirmed_without_answer(context: &Context) {
+fn confirm_of_a_2xx_without_answer_is_done_unconfirmed(context: &Context) {
     let robot = post(answer(200, "ok"));
     robot.order(When::Always(Method::Get), Fault::page(503));
     context.take_over(&action(&robot, SHORT)).is_unconfirmed();
     assert_eq!(robot.posts(), 1);
 }
 
-fn hangs_for_ever(context: &Context) {
+fn a_hanging_webservice_ends_at_the_deadline(context: &Context) {
     let robot = robot();
     robot.order(When::Always(Method::Any), Fault::Hang);
     let takeover = context.take_over(&action(&robot, "timeout=1,deadline=4"));
@@ -508,7 +472,7 @@ const NO_LOOKUP: &str = "#include <unistd.h>
 int getaddrinfo(const char *a, const char *b, const void *c, void *d) { for (;;) pause(); }
 ";
 
-fn hanging_lookup(context: &Context) {
+fn a_hanging_lookup_ends_at_the_deadline(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("lookup.c"), NO_LOOKUP).unwrap();
     let status = Command::new("cc")
@@ -533,7 +497,7 @@ fn hanging_lookup(context: &Context) {
     assert_eq!(process::threads(node.pid()), 3);
 }
 
-fn slow_switch(context: &Context) {
+fn a_slow_switch_is_waited_for(context: &Context) {
     let robot = robot();
     robot.set_switch_time(Duration::from_secs(12));
     let takeover = context.take_over(&action(&robot, ""));
@@ -547,7 +511,7 @@ fn slow_switch(context: &Context) {
     );
 }
 
-fn one_connection(context: &Context) {
+fn requests_share_a_connection(context: &Context) {
     let robot = post(error(503, "X"));
     context
         .take_over(&action(&robot, SHORT))
@@ -555,21 +519,21 @@ fn one_connection(context: &Context) {
     assert_eq!(robot.connections(), 1);
 }
 
-fn no_verify(context: &Context) {
+fn ssl_no_verify_takes_any_certificate(context: &Context) {
     let robot = robot_with(|settings| settings.certificate = Certificate::UnknownCa);
     let takeover = context.take_over(&action(&robot, "ssl_no_verify"));
     takeover.is_routed("1 request");
     assert!(takeover.node.log().contains("[hetzner] WARNING legion \"failover\", legion-lord: hetzner-failoverip: ssl_no_verify is on"));
 }
 
-fn plain_http(context: &Context) {
+fn plain_http_on_loopback_works(context: &Context) {
     let robot = robot_with(|settings| settings.scheme = Scheme::Http);
     let takeover = context.take_over(&action(&robot, ""));
     takeover.is_routed("1 request");
     assert!(!takeover.node.log().contains("[hetzner] WARNING"));
 }
 
-fn tls_versions(context: &Context) {
+fn tls_1_2_and_1_3_work(context: &Context) {
     for tls in [TlsVersions::Only12, TlsVersions::Only13] {
         let robot = robot_with(|settings| settings.tls = tls);
         context
@@ -578,7 +542,7 @@ fn tls_versions(context: &Context) {
     }
 }
 
-fn ipv6(context: &Context) {
+fn an_ipv6_subnet_is_routed(context: &Context) {
     let (subnet, server) = ("2a01:4f8:fff1::", "2a01:4f8:d0a:2003::");
     let robot = robot_with(|settings| {
         settings.failovers = vec![(ip(subnet), None)];
@@ -596,7 +560,7 @@ fn ipv6(context: &Context) {
     assert_eq!(robot.route(ip(subnet)), Some(ip(server)));
 }
 
-fn the_request(context: &Context) {
+fn the_request_is_as_documented(context: &Context) {
     let robot = robot();
     context
         .take_over(&action(&robot, ""))
@@ -614,7 +578,7 @@ fn the_request(context: &Context) {
     assert_eq!(agent, concat!("uwsgi-hetzner/", env!("CARGO_PKG_VERSION")));
 }
 
-fn other_ip(context: &Context) {
+fn an_answer_about_another_ip_is_not_believed(context: &Context) {
     let robot = post(answer(
         200,
         r#"{"failover":{"ip":"5.5.5.5","active_server_ip":"1.1.1.1"}}"#,

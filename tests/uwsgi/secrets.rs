@@ -11,16 +11,13 @@ use crate::boot::{errors, refused};
 use crate::context::{Context, action, ip, lone_node, robot_with, wait, wait_any};
 use crate::driver::compile;
 
-pub const TESTS: &[Test] = &[
-    ("secrets_are_in_no_memory_after_a_takeover", after_success),
-    ("secrets_are_in_no_memory_after_a_failure", after_failure),
-    ("secrets_are_not_inherited_during_a_takeover", during),
-    ("secrets_are_wiped_where_memory_is_locked", never_swap),
-    (
-        "secrets_file_must_be_readable_without_privileges",
-        unprivileged,
-    ),
-    ("secrets_file_from_the_environment", from_environment),
+pub const TESTS: &[Test] = tests![
+    secrets_are_in_no_memory_after_a_takeover,
+    secrets_are_in_no_memory_after_a_failure,
+    secrets_are_not_inherited_during_a_takeover,
+    secrets_are_wiped_where_memory_is_locked,
+    secrets_file_must_be_readable_without_privileges,
+    secrets_file_from_the_environment
 ];
 
 const PASSWORD: &str = "zPq7-correct-horse-battery";
@@ -69,7 +66,7 @@ fn instance_with(
 }
 
 impl Instance {
-    /// How often the password, in any form, is in the memory of each process.
+    /// How often the memory of each process contains the password, in any form.
     fn found(&self) -> Vec<(u32, usize)> {
         let count = |pid, needle: &str| {
             process::occurrences(pid, needle.as_bytes()).expect("the memory can be read")
@@ -78,7 +75,7 @@ impl Instance {
         // Master, two workers, a mule, a spooler, a router.
         assert!(family.len() >= 6, "{family:?}\n{}", self.node.log().text());
         let found = family.into_iter().map(|pid| {
-            // What all have, or the search would find nothing whatever there is.
+            // All of them contain this, or else the search would prove nothing.
             assert!(count(pid, "hetzner-failoverip:username=FOO") > 0, "{pid}");
             (pid, count(pid, PASSWORD) + count(pid, ENCODED))
         });
@@ -92,14 +89,14 @@ impl Instance {
     }
 }
 
-fn after_success(context: &Context) {
+fn secrets_are_in_no_memory_after_a_takeover(context: &Context) {
     let instance = instance(context, |_| {});
     wait(&instance.node, "i am now the Lord", PATIENCE);
     instance.is_clean();
     assert_eq!(instance.robot.posts(), 1);
 }
 
-fn after_failure(context: &Context) {
+fn secrets_are_in_no_memory_after_a_failure(context: &Context) {
     let instance = instance(context, |robot| {
         let echo = format!("{{\"error\":{{\"code\":\"X\",\"message\":\"{PASSWORD} {ENCODED}\"}}}}");
         let fault = Fault::Answer {
@@ -115,7 +112,7 @@ fn after_failure(context: &Context) {
     instance.is_clean();
 }
 
-fn during(context: &Context) {
+fn secrets_are_not_inherited_during_a_takeover(context: &Context) {
     let instance = instance(context, |robot| {
         robot.set_switch_time(std::time::Duration::from_secs(3600));
     });
@@ -125,7 +122,7 @@ fn during(context: &Context) {
         .split("(pid: ")
         .nth(1)
         .and_then(|rest| rest.split(',').next());
-    // SAFETY: a worker of a node that is ours.
+    // SAFETY: a worker of this test's node.
     unsafe { libc::kill(pid.unwrap().parse().unwrap(), libc::SIGKILL) };
     wait(&instance.node, "Respawned uWSGI worker 1", PATIENCE);
     let found = instance.found();
@@ -134,7 +131,7 @@ fn during(context: &Context) {
         .partition(|(pid, _)| *pid == instance.node.pid());
     assert!(master[0].1 > 0, "{master:?}");
     assert!(others.iter().all(|(_, count)| *count == 0), "{others:?}");
-    // The arena and the stack: in no core dump, and empty in a child. Nothing else is so large.
+    // The arena and the stack are in no core dump and are empty in a child. Nothing else is so large.
     let flags = process::flags_of_mappings(instance.node.pid(), 1 << 20).unwrap();
     let is_kept = |flags: &&Vec<String>| {
         ["dd", "wf"]
@@ -147,7 +144,7 @@ fn during(context: &Context) {
     instance.is_clean();
 }
 
-/// A kernel that takes locked memory back only when it has been unlocked, where it lets nobody lock any.
+/// Imitates a kernel that takes locked memory back only after it was unlocked, where nobody may lock any.
 const LOCKED: &str = "#define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
@@ -162,8 +159,8 @@ int madvise(void *at, size_t length, int advice) {
 }
 ";
 
-/// With uWSGI's `never-swap` all memory is locked, so that the kernel takes none of it back.
-fn never_swap(context: &Context) {
+/// With uWSGI's `never-swap` all memory is locked, and the kernel does not take it back.
+fn secrets_are_wiped_where_memory_is_locked(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let [source, library] = ["locked.c", "locked.so"].map(|name| directory.path().join(name));
     std::fs::write(&source, LOCKED).unwrap();
@@ -201,7 +198,7 @@ fn may_lock_memory() -> bool {
     capabilities & (1 << CAP_IPC_LOCK) != 0
 }
 
-/// Locked memory is there at once, whether it is used or not; but the arena, which has 64 MiB.
+/// Locked memory is filled at once, whether it is used or not, except for the arena of 64 MiB.
 fn uses_no_more_than_it_needs(context: &Context, node: &Node) {
     let log = node.log();
     assert!(!log.contains("mlockall()"), "{}", log.text());
@@ -215,8 +212,8 @@ fn uses_no_more_than_it_needs(context: &Context, node: &Node) {
     );
 }
 
-/// With `uid`, what root can read is not enough.
-fn unprivileged(context: &Context) {
+/// With `uid`, it is not enough that root can read the file.
+fn secrets_file_must_be_readable_without_privileges(context: &Context) {
     // SAFETY: it cannot fail.
     assert_eq!(
         unsafe { libc::geteuid() },
@@ -251,7 +248,7 @@ fn unprivileged(context: &Context) {
 }
 
 /// As with systemd's `LoadCredential=`.
-fn from_environment(context: &Context) {
+fn secrets_file_from_the_environment(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("robot");
     std::fs::write(&path, "BAR").unwrap();

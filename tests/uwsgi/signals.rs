@@ -8,11 +8,11 @@ use testbed::uwsgi::{Node, PATIENCE, process};
 use crate::Test;
 use crate::context::{Context, action, ip, lone_node, robot_with, wait};
 
-pub const TESTS: &[Test] = &[
-    ("signals_change_nothing", storm),
-    ("signals_sigint_ends_uwsgi_during_a_takeover", sigint),
-    ("signals_sighup_reloads_uwsgi_during_a_takeover", sighup),
-    ("workers_inherit_nothing_from_a_takeover", workers),
+pub const TESTS: &[Test] = tests![
+    signals_change_nothing,
+    signals_sigint_ends_uwsgi_during_a_takeover,
+    signals_sighup_reloads_uwsgi_during_a_takeover,
+    workers_inherit_nothing_from_a_takeover
 ];
 
 /// Far less than the takeover would take, far more than uWSGI needs.
@@ -27,7 +27,7 @@ fn in_a_takeover(context: &Context) -> (Robot, Node) {
 }
 
 /// No wait fails or ends early: the one POST that is on its way is waited for.
-fn storm(context: &Context) {
+fn signals_change_nothing(context: &Context) {
     let robot = robot_with(|settings| settings.switch_time = Duration::from_secs(4));
     let mut node = context.start(&lone_node(&action(&robot, "")));
     assert!(robot.wait_for_requests(Method::Post, 1, PATIENCE));
@@ -46,7 +46,7 @@ fn storm(context: &Context) {
     assert!(!node.crashed());
 }
 
-fn sigint(context: &Context) {
+fn signals_sigint_ends_uwsgi_during_a_takeover(context: &Context) {
     let (_robot, mut node) = in_a_takeover(context);
     let status = node.stop(SOON);
     assert_eq!(
@@ -58,7 +58,7 @@ fn sigint(context: &Context) {
     assert!(node.log().contains("goodbye to uWSGI."));
 }
 
-fn sighup(context: &Context) {
+fn signals_sighup_reloads_uwsgi_during_a_takeover(context: &Context) {
     let (robot, mut node) = in_a_takeover(context);
     node.signal(libc::SIGHUP);
     let again = node
@@ -78,7 +78,7 @@ fn pid_in(line: &str, before: &str) -> u32 {
     digits.parse().expect("a process id")
 }
 
-fn workers(context: &Context) {
+fn workers_inherit_nothing_from_a_takeover(context: &Context) {
     let (robot, node) = in_a_takeover(context);
     let first = pid_in(&wait(&node, "spawned uWSGI worker 1", PATIENCE), "(pid: ");
     // SAFETY: a worker of a node that is ours.

@@ -8,17 +8,11 @@ use testbed::uwsgi::PATIENCE;
 use crate::Test;
 use crate::context::{Context, action, ip, lone_node, robot_with, wait};
 
-pub const TESTS: &[Test] = &[
-    ("slow_switch_of_150_s_answered_early", early),
-    (
-        "slow_switch_of_150_s_answered_early_without_status",
-        early_without_status,
-    ),
-    ("slow_switch_of_150_s_lost_at_60_s", lost),
-    (
-        "slow_switch_of_110_s_lost_at_60_s_without_status",
-        lost_without_status,
-    ),
+pub const TESTS: &[Test] = tests![
+    slow_switch_of_150_s_answered_early,
+    slow_switch_of_150_s_answered_early_without_status,
+    slow_switch_of_150_s_lost_at_60_s,
+    slow_switch_of_110_s_lost_at_60_s_without_status
 ];
 
 /// A takeover with the defaults succeeds, with three posts at most.
@@ -42,20 +36,20 @@ fn succeeds(context: &Context, seconds: u64, shows_status: bool, fault: Fault) {
     assert!(gets <= 50, "{gets} looks");
 }
 
-fn early(context: &Context) {
+fn slow_switch_of_150_s_answered_early(context: &Context) {
     succeeds(context, 150, true, Fault::early());
 }
 
-fn early_without_status(context: &Context) {
+fn slow_switch_of_150_s_answered_early_without_status(context: &Context) {
     succeeds(context, 150, false, Fault::early());
 }
 
-fn lost(context: &Context) {
+fn slow_switch_of_150_s_lost_at_60_s(context: &Context) {
     let after = Duration::from_secs(60);
     succeeds(context, 150, true, Fault::lost_after(after));
 }
 
-fn lost_without_status(context: &Context) {
+fn slow_switch_of_110_s_lost_at_60_s_without_status(context: &Context) {
     let after = Duration::from_secs(60);
     succeeds(context, 110, false, Fault::lost_after(after));
 }

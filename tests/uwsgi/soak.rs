@@ -1,4 +1,4 @@
-//! Takeovers without end in one process: nothing is left of any of them.
+//! Many takeovers in one process: none of them leaves anything behind.
 //!
 //! A short soak is one of the tests; `SOAK=10000` makes it that long (`make soak`).
 
@@ -12,17 +12,17 @@ use crate::Test;
 use crate::context::{Context, action, action_to, ip, robot_with};
 use crate::driver::{driven_node, wait_for_mark};
 
-pub const TESTS: &[Test] = &[("soak_leaves_nothing_behind", soak)];
+pub const TESTS: &[Test] = tests![soak_leaves_nothing_behind];
 
-/// How many takeovers, unless `SOAK` says otherwise.
-const SHORT: u32 = 300;
+/// How many takeovers, unless `SOAK` specifies another number.
+const DEFAULT_NUMBER: u32 = 300;
 
-/// By how much resident memory may differ, in KiB: pages that uWSGI and the C library touch for
-/// the first time, the log's buffers among them. Ten thousand takeovers that lose 50 bytes each
-/// lose as much.
+/// How much resident memory may grow, in KiB, because uWSGI and the C library touch pages for the
+/// first time, such as buffers of the log. Ten thousand takeovers that lose 50 bytes each lose as
+/// much.
 const SLACK: u64 = 512;
 
-/// Robots that answer in one way each, and at once, and what they are asked.
+/// Mock Robots, each with one way to answer at once, and the actions that use them.
 pub struct Crowd {
     ciphers: Ciphers,
     robots: Vec<Robot>,
@@ -48,7 +48,7 @@ impl Crowd {
         crowd.add(Fault::invalid_input(&["a"], &["b"]));
         // Already routed.
         crowd.add(Fault::Nothing);
-        // Nobody knows whether it was switched: a question tells.
+        // Whether it was switched is unknown until a query tells.
         for fault in [
             Fault::Reset,
             Fault::Close,
@@ -81,7 +81,7 @@ impl Crowd {
         self.robots.push(robot);
     }
 
-    /// The failover IP is where it is to go, but this is the answer to a `POST`.
+    /// The failover IP is already routed as ordered, but this is the answer to a `POST`.
     fn add(&mut self, fault: Fault) {
         let robot = self.robot(|_| {});
         robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
@@ -110,7 +110,7 @@ impl Crowd {
         self.robots.push(robot);
     }
 
-    /// As the driver reads them.
+    /// In the form that the driver reads.
     pub fn arguments(&self) -> String {
         self.arguments
             .iter()
@@ -122,15 +122,15 @@ impl Crowd {
     }
 }
 
-fn soak(context: &Context) {
-    let number: u32 = std::env::var("SOAK").map_or(SHORT, |number| {
+fn soak_leaves_nothing_behind(context: &Context) {
+    let number: u32 = std::env::var("SOAK").map_or(DEFAULT_NUMBER, |number| {
         number.parse().expect("SOAK is a number of takeovers")
     });
     assert!(number > 200, "too few to compare with the first hundred");
     let mut crowd = Crowd::mixed(Ciphers::Any);
     let every = crowd.arguments();
     crowd.add_unreachable();
-    // The slow ones are there within the first hundred, and then are rare.
+    // The slow ones run once within the first hundred, and rarely afterwards.
     let slow = crowd.arguments().replacen(&every, "", 1);
     let list = every.repeat(2) + &slow + &every.repeat(20);
     let directory = tempfile::tempdir().unwrap();
@@ -145,7 +145,7 @@ fn soak(context: &Context) {
     let patience = PATIENCE + Duration::from_millis(500) * number;
     let before = wait_for_mark(&node, "100", patience);
     let after = wait_for_mark(&node, "end", patience);
-    if number > SHORT {
+    if number > DEFAULT_NUMBER {
         let seconds = start.elapsed().as_secs();
         eprintln!(
             "soak: {number} takeovers in {seconds} s; after 100: {before:?}, at the end: {after:?}"
@@ -168,7 +168,7 @@ fn soak(context: &Context) {
     assert_eq!(line, expected, "the log and the return values disagree");
 }
 
-/// How many lines say that a takeover succeeded, and that one failed.
+/// How many lines report a success, and how many a failure.
 fn ends(lines: &[String]) -> (usize, usize) {
     let texts = lines
         .iter()

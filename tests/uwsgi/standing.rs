@@ -11,32 +11,23 @@ use crate::Test;
 use crate::cluster::{Cluster, LORD, SERVERS};
 use crate::context::{Context, action, ip, lone_node, robot, wait};
 
-pub const TESTS: &[Test] = &[
-    (
-        "standing_one_dead_one_with_a_wrong_password",
-        wrong_password,
-    ),
-    ("standing_one_dead_one_without_a_connection", no_connection),
-    ("standing_maintenance_while_one_is_dead", maintenance),
-    ("standing_all_fail_and_somebody_tries_again", all_fail),
-    ("standing_alone_it_tries_again", alone),
-    ("standing_a_mended_node_is_lord_again", mended),
-    ("standing_nopreempt_keeps_the_lord", no_preempt),
-    ("standing_five_nodes_two_failing", five_nodes),
-    ("standing_ends_with_the_process", ends_with_the_process),
-    ("standing_without_death_on_lord_error", without_the_option),
-    (
-        "standing_beside_nodes_without_the_plugin",
-        beside_plain_nodes,
-    ),
-    ("health_a_sick_application_hands_over", sick_hands_over),
-    (
-        "health_a_hanging_application_hands_over",
-        hanging_hands_over,
-    ),
-    ("health_all_sick_and_the_address_rests", all_sick),
-    ("health_a_node_that_starts_is_not_fit_at_once", starts_sick),
-    ("health_alone_it_stands_all_the_same", sick_and_alone),
+pub const TESTS: &[Test] = tests![
+    standing_one_dead_one_with_a_wrong_password,
+    standing_one_dead_one_without_a_connection,
+    standing_maintenance_while_one_is_dead,
+    standing_all_fail_and_somebody_tries_again,
+    standing_alone_it_tries_again,
+    standing_a_mended_node_is_lord_again,
+    standing_nopreempt_keeps_the_lord,
+    standing_five_nodes_two_failing,
+    standing_ends_with_the_process,
+    standing_without_death_on_lord_error,
+    standing_beside_nodes_without_the_plugin,
+    health_a_sick_application_hands_over,
+    health_a_hanging_application_hands_over,
+    health_all_sick_and_the_address_rests,
+    health_a_node_that_starts_is_not_fit_at_once,
+    health_alone_it_stands_all_the_same
 ];
 
 const STEPPED_BACK: &str = "stepping back; this node votes";
@@ -48,7 +39,7 @@ fn cluster(context: &Context) -> Cluster<'_> {
     Cluster::new(context, |_| {}).with(USUAL)
 }
 
-fn wrong_password(context: &Context) {
+fn standing_one_dead_one_with_a_wrong_password(context: &Context) {
     let mut cluster = cluster(context).with_keys_of(1, "password=wrong");
     for node in [1, 2] {
         cluster.start(node);
@@ -64,7 +55,7 @@ fn wrong_password(context: &Context) {
     cluster.wait(2, "[uwsgi-legion-node] arbiter: ");
 }
 
-fn no_connection(context: &Context) {
+fn standing_one_dead_one_without_a_connection(context: &Context) {
     let mut cluster = cluster(context).with_relays();
     cluster.set_robot_open(1, false);
     for node in [1, 2] {
@@ -76,7 +67,7 @@ fn no_connection(context: &Context) {
     assert!(cluster.node(1).log().contains("no connection for 1"));
 }
 
-fn maintenance(context: &Context) {
+fn standing_maintenance_while_one_is_dead(context: &Context) {
     let mut cluster = cluster(context).with_keys("deadline=60");
     let unavailable = Fault::error(503, "INTERNAL_ERROR", "maintenance");
     cluster.robot.order(When::Always(Method::Any), unavailable);
@@ -98,7 +89,7 @@ fn maintenance(context: &Context) {
 }
 
 /// Each failure is followed by another try within 30 s, and nobody posts too often.
-fn all_fail(context: &Context) {
+fn standing_all_fail_and_somebody_tries_again(context: &Context) {
     let cluster = cluster(context).with_keys("timeout=2,deadline=4").started();
     let unavailable = Fault::error(503, "INTERNAL_ERROR", "maintenance");
     cluster.robot.order(When::Always(Method::Any), unavailable);
@@ -119,7 +110,7 @@ fn all_fail(context: &Context) {
     }
 }
 
-fn alone(context: &Context) {
+fn standing_alone_it_tries_again(context: &Context) {
     let mut cluster = cluster(context)
         .with_quorum(1)
         .with_keys("timeout=2,deadline=4");
@@ -133,7 +124,7 @@ fn alone(context: &Context) {
 }
 
 /// It fails, steps back, and is Lord again once it is restarted with the right password.
-fn mended(context: &Context) {
+fn standing_a_mended_node_is_lord_again(context: &Context) {
     let mut cluster = cluster(context).with_keys_of(0, "password=wrong").started();
     cluster.wait_for_route(1);
     cluster.is_settled_on(1);
@@ -143,7 +134,7 @@ fn mended(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn no_preempt(context: &Context) {
+fn standing_nopreempt_keeps_the_lord(context: &Context) {
     let mut cluster = cluster(context)
         .with(&format!("{USUAL}\nhetzner-nopreempt = failover"))
         .started();
@@ -160,7 +151,7 @@ fn no_preempt(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn five_nodes(context: &Context) {
+fn standing_five_nodes_two_failing(context: &Context) {
     let cluster = Cluster::of(context, 5, |_| {})
         .with(USUAL)
         .with_keys_of(0, "password=wrong")
@@ -174,7 +165,7 @@ fn five_nodes(context: &Context) {
 }
 
 /// A node that stepped back is reloaded, and stands as it is configured.
-fn ends_with_the_process(context: &Context) {
+fn standing_ends_with_the_process(context: &Context) {
     let cluster = cluster(context);
     cluster.robot.order(
         When::Once(Method::Post),
@@ -196,7 +187,7 @@ fn ends_with_the_process(context: &Context) {
 }
 
 /// uWSGI alone would make it Lord in spite of the failure.
-fn without_the_option(context: &Context) {
+fn standing_without_death_on_lord_error(context: &Context) {
     let cluster = Cluster::new(context, |_| {}).with("");
     cluster.robot.order(
         When::Once(Method::Post),
@@ -209,7 +200,7 @@ fn without_the_option(context: &Context) {
 }
 
 /// Their peers see valors that change, and nothing else.
-fn beside_plain_nodes(context: &Context) {
+fn standing_beside_nodes_without_the_plugin(context: &Context) {
     let mut cluster = cluster(context).without_plugin(2);
     cluster.robot.order(
         When::Once(Method::Post),
@@ -253,7 +244,7 @@ fn hands_over(context: &Context, behaviour: Behaviour, reason: &str) {
     cluster.is_settled_on(0);
 }
 
-fn sick_hands_over(context: &Context) {
+fn health_a_sick_application_hands_over(context: &Context) {
     hands_over(
         context,
         Behaviour::Status(500),
@@ -261,12 +252,12 @@ fn sick_hands_over(context: &Context) {
     );
 }
 
-fn hanging_hands_over(context: &Context) {
+fn health_a_hanging_application_hands_over(context: &Context) {
     hands_over(context, Behaviour::Hang, "did not answer within 1 s");
 }
 
 /// Two switches at most, and then rest.
-fn all_sick(context: &Context) {
+fn health_all_sick_and_the_address_rests(context: &Context) {
     let (cluster, applications) = with_applications(context);
     let cluster = cluster.started();
     cluster.is_settled_on(0);
@@ -284,7 +275,7 @@ fn all_sick(context: &Context) {
 }
 
 /// The best node is not Lord before its application was seen to work.
-fn starts_sick(context: &Context) {
+fn health_a_node_that_starts_is_not_fit_at_once(context: &Context) {
     let (mut cluster, applications) = with_applications(context);
     applications[0].set(Behaviour::Status(503)).unwrap();
     for node in 0..3 {
@@ -296,7 +287,7 @@ fn starts_sick(context: &Context) {
     cluster.is_settled_on(0);
 }
 
-fn sick_and_alone(context: &Context) {
+fn health_alone_it_stands_all_the_same(context: &Context) {
     let robot = robot();
     let config = lone_node(&action(&robot, ""))
         .line("hetzner-health = failover url=tcp://127.0.0.1:1,interval=1,timeout=1,fall=1,rise=1");

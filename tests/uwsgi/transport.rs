@@ -1,4 +1,4 @@
-//! Who is believed, and who is told: trust stores, redirects, dead addresses.
+//! Trust stores, TLS versions, redirects and dead addresses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,19 +14,16 @@ use crate::boot::errors;
 use crate::context::{Context, action, ip, lone_node, robot, robot_with, wait_any};
 use crate::driver::compile;
 
-pub const TESTS: &[Test] = &[
-    ("transport_ssl_cert_file_is_honoured", own_store),
-    (
-        "transport_the_system_does_not_trust_everybody",
-        system_store,
-    ),
-    ("transport_a_named_store_must_be_usable", broken_store),
-    ("transport_tls_before_1_2_is_refused", old_tls),
-    ("transport_a_redirect_is_never_followed", redirect),
-    ("transport_a_dead_address_costs_little", dead_address),
+pub const TESTS: &[Test] = tests![
+    transport_ssl_cert_file_is_honoured,
+    transport_the_system_does_not_trust_everybody,
+    transport_a_named_store_must_be_usable,
+    transport_tls_before_1_2_is_refused,
+    transport_a_redirect_is_never_followed,
+    transport_a_dead_address_costs_little
 ];
 
-/// What a test must not inherit.
+/// Variables that a test must not inherit.
 const VARIABLES: [&str; 10] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -57,7 +54,7 @@ fn start_with(context: &Context, action: &str, adapt: impl FnOnce(&mut Command))
     node.expect("uWSGI starts")
 }
 
-/// The line that says how the takeover ended.
+/// The line about the end of the takeover.
 #[track_caller]
 pub fn end(node: &Node) -> String {
     let line = wait_any(
@@ -78,18 +75,18 @@ pub fn routed(node: &Node) {
     );
 }
 
-/// An action that trusts whom the system trusts.
+/// An action that trusts the system's store.
 fn without_ca_file(robot: &Robot) -> String {
     let ca_file = format!(",ca_file={}", robot.ca_file().display());
     action(robot, "").replace(&ca_file, "")
 }
 
-fn own_store(context: &Context) {
+fn transport_ssl_cert_file_is_honoured(context: &Context) {
     let robot = robot();
     let store = robot.ca_file().display().to_string();
     let action = without_ca_file(&robot);
     routed(&node_with(context, &action, &[("SSL_CERT_FILE", &store)]));
-    // A bundle that is named counts alone.
+    // If ca_file names a bundle, only that is trusted.
     let other = robot_with(|_| {});
     let named = action.clone() + &format!(",ca_file={}", other.ca_file().display());
     let node = node_with(context, &named, &[("SSL_CERT_FILE", &store)]);
@@ -100,7 +97,7 @@ fn own_store(context: &Context) {
     );
 }
 
-fn system_store(context: &Context) {
+fn transport_the_system_does_not_trust_everybody(context: &Context) {
     let robot = robot();
     let node = node_with(context, &without_ca_file(&robot), &[]);
     let end = end(&node);
@@ -109,8 +106,8 @@ fn system_store(context: &Context) {
     assert_eq!(robot.requests().len(), 0);
 }
 
-/// Whoever names a store does not want another to be trusted.
-fn broken_store(context: &Context) {
+/// If the environment names a store, no other is trusted.
+fn transport_a_named_store_must_be_usable(context: &Context) {
     let robot = robot();
     let directory = tempfile::tempdir().unwrap();
     let [none, rubbish] = ["none", "rubbish"].map(|name| directory.path().join(name));
@@ -126,16 +123,15 @@ fn broken_store(context: &Context) {
         assert!(node.log().wait_for_end(PATIENCE));
         assert_eq!(status, Some(1), "{}", node.log().text());
         let errors = errors(&node).join("\n");
-        let expected =
-            format!("{variable} in the environment names no certificate that can be used");
+        let expected = format!("{variable} in the environment names no usable certificate");
         assert!(errors.contains(&expected), "{errors}");
-        // What is not used may be wrong.
+        // A store that is not used may be broken.
         routed(&node_with(context, &action(&robot, ""), &variables));
     }
 }
 
 /// A TLS 1.1 or 1.0 server's first message, and the alert that answers it.
-fn old_tls(context: &Context) {
+fn transport_tls_before_1_2_is_refused(context: &Context) {
     for minor in [2, 1] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -188,7 +184,7 @@ fn answer_in_tls_1(minor: u8, mut client: TcpStream) -> Vec<u8> {
     alert
 }
 
-fn redirect(context: &Context) {
+fn transport_a_redirect_is_never_followed(context: &Context) {
     let target = robot_with(|_| {});
     for status in [301, 302, 303, 307, 308] {
         let robot = robot();
@@ -205,7 +201,7 @@ fn redirect(context: &Context) {
         );
         assert_eq!(robot.requests().len(), 1);
     }
-    // As the answer to a question it ends nothing, and is not followed either.
+    // As the answer to a query it ends nothing, and is not followed either.
     let robot = robot();
     robot.order(
         When::Once(Method::Post),
@@ -228,7 +224,7 @@ fn redirect(context: &Context) {
     assert_eq!((target.connections(), target.requests().len()), (0, 0));
 }
 
-/// An address whose connections are never made: its queue of them is full.
+/// An address that never accepts a connection, because its queue is full.
 struct DeadAddress {
     _listener: TcpListener,
     _queue: Vec<TcpStream>,
@@ -237,7 +233,7 @@ struct DeadAddress {
 impl DeadAddress {
     fn new(address: SocketAddr) -> DeadAddress {
         let listener = TcpListener::bind(address).expect("nobody else has it");
-        // SAFETY: a socket of our own; its queue is made as short as can be.
+        // SAFETY: a socket of this test; its queue is made as short as possible.
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
         let mut queue = Vec::new();
         let soon = std::time::Duration::from_millis(200);
@@ -272,14 +268,14 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 "#;
 
 /// The name has two addresses, the first of which does not answer.
-fn dead_address(context: &Context) {
+fn transport_a_dead_address_costs_little(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let [source, library] = ["lookup.c", "lookup.so"].map(|name| directory.path().join(name));
     std::fs::write(&source, TWO_ADDRESSES).unwrap();
     compile(&source, &library);
     for (dead, alive) in [("127.0.0.2", "127.0.0.1"), ("127.0.0.1", "127.0.0.2")] {
         let (robot, _dead) = pair(alive, dead);
-        // Half of what an attempt may take would be lost to the dead address, and each time.
+        // Otherwise each attempt would lose half of its time to the dead address.
         let action = action(&robot, "timeout=3,deadline=4");
         let node = start_with(context, &action, |command| {
             let variables = [("FIRST", dead), ("SECOND", alive)];

@@ -1,13 +1,12 @@
-//! Takeovers under valgrind's memcheck: no error, and nothing lost.
+//! Takeovers under valgrind's memcheck: no errors and no leaks.
 //!
-//! Memcheck watches what `malloc` hands out. A takeover's own memory comes from an arena of the
-//! plugin's (src/confidential.rs), which is one block to it: it sees neither what leaks in there
-//! nor what is used after it was freed, and takes what an arena's bytes point to as in use. So in
-//! one of the runs the arena is refused, and all comes from `malloc`. What leaks in the arena
-//! itself shows in a soak.
+//! Memcheck watches what `malloc` returns. A takeover's own memory comes from the plugin's arena
+//! (src/isolation/arena.rs), which is a single block to memcheck: it sees neither leaks in it nor
+//! uses after a free, and takes whatever its bytes point to as in use. So in one of the runs the
+//! arena is refused, and all memory comes from `malloc`. Leaks in the arena show in a soak.
 //!
-//! The webservice speaks ChaCha20-Poly1305 alone: memcheck takes ring's AES-GCM, which is written
-//! in assembler, for a use of uninitialised values. `memcheck.rs` has the other ciphers too.
+//! The webservice speaks only ChaCha20-Poly1305: memcheck takes ring's AES-GCM, which is written in
+//! assembler, for a use of uninitialised values. `make memcheck` runs the other ciphers too.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,30 +20,33 @@ use crate::driver::{compile, driven_node, wait_for_mark};
 use crate::memcheck::{Finding, findings, wrapper};
 use crate::soak::Crowd;
 
-pub const TESTS: &[Test] = &[
-    ("valgrind_finds_nothing", as_usual),
-    ("valgrind_finds_nothing_without_the_arena", without_arena),
-    ("valgrind_does_find_errors", finds_errors),
+pub const TESTS: &[Test] = tests![
+    valgrind_finds_nothing,
+    valgrind_finds_nothing_without_the_arena,
+    valgrind_does_find_errors
 ];
 
-/// Far longer than it takes, which is many times as long as without.
+/// Far longer than it takes, which is many times as long as without memcheck.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-fn as_usual(context: &Context) {
+fn valgrind_finds_nothing(context: &Context) {
     let findings = run(context, 30, None);
     assert!(findings.is_empty(), "{}", findings.join("\n\n"));
 }
 
-fn without_arena(context: &Context) {
+fn valgrind_finds_nothing_without_the_arena(context: &Context) {
     let directory = tempfile::tempdir().unwrap();
     let library = directory.path().join("no_arena.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/no_arena.c");
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/uwsgi/support/no_arena.c"
+    );
     compile(source.as_ref(), &library);
     let findings = run(context, 30, Some(&library));
     assert!(findings.is_empty(), "{}", findings.join("\n\n"));
 }
 
-/// Runs good and bad takeovers, and returns what was found.
+/// Runs good and bad takeovers, and returns the findings.
 fn run(context: &Context, number: usize, preloaded: Option<&Path>) -> Vec<Finding> {
     let directory = tempfile::tempdir().unwrap();
     let crowd = Crowd::mixed(Ciphers::OnlyChaCha20);
@@ -59,7 +61,7 @@ fn run(context: &Context, number: usize, preloaded: Option<&Path>) -> Vec<Findin
         let log = node.log();
         let refused = log.contains("no_arena: refused");
         assert_eq!(refused, preloaded.is_some(), "{}", log.text());
-        // What then cannot be promised is said.
+        // Then the secrets are not protected, and a warning says so.
         let warnings = log.count("the password may be exposed");
         assert_eq!(warnings > 0, refused, "{}", log.text());
         let routed = log.count("4.4.4.4 is routed to");
@@ -67,7 +69,7 @@ fn run(context: &Context, number: usize, preloaded: Option<&Path>) -> Vec<Findin
     })
 }
 
-/// Runs a node under memcheck until it is Lord, and returns what was found.
+/// Runs a node under memcheck until it is Lord, and returns the findings.
 fn under_memcheck(
     context: &Context,
     config: &NodeConfig,
@@ -95,8 +97,8 @@ fn under_memcheck(
     findings(&report)
 }
 
-/// Or silence would mean nothing.
-fn finds_errors(context: &Context) {
+/// Otherwise silence would mean nothing.
+fn valgrind_does_find_errors(context: &Context) {
     let [fine, wrong] = ["mark:1", "use-after-free:"].map(|action| {
         let config = driven_node().line(format!("legion-lord = failover {action}"));
         under_memcheck(context, &config, None, |_| {})

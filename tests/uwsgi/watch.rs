@@ -9,24 +9,18 @@ use crate::Test;
 use crate::cluster::{Cluster, LORD};
 use crate::context::{Context, action, ip, lone_node, robot, wait};
 
-pub const TESTS: &[Test] = &[
-    (
-        "watch_a_route_moved_by_hand_is_warned_of",
-        moved_by_hand_warn,
-    ),
-    (
-        "watch_a_route_moved_by_hand_is_retaken",
-        moved_by_hand_retake,
-    ),
-    ("watch_0_never_looks", never),
-    ("watch_stops_after_a_refused_login", refused_login),
-    ("watch_of_an_endpoint_without_get_is_one_look", no_get),
-    ("watch_one_bad_answer_proves_nothing", one_bad_answer),
-    ("watch_after_a_peer_followed_another", peer_followed_another),
-    ("old_votes_are_not_acted_on", old_votes),
-    ("old_votes_after_an_isolation_of_12_s", lost_network_12),
-    ("old_votes_after_an_isolation_of_2_s", lost_network_2),
-    ("a_paused_lord_takes_its_route_back", paused_lord),
+pub const TESTS: &[Test] = tests![
+    watch_a_route_moved_by_hand_is_warned_of,
+    watch_a_route_moved_by_hand_is_retaken,
+    watch_0_never_looks,
+    watch_stops_after_a_refused_login,
+    watch_of_an_endpoint_without_get_is_one_look,
+    watch_one_bad_answer_proves_nothing,
+    watch_after_a_peer_followed_another,
+    old_votes_are_not_acted_on,
+    old_votes_after_an_isolation_of_12_s,
+    old_votes_after_an_isolation_of_2_s,
+    a_paused_lord_takes_its_route_back
 ];
 
 /// The shortest `watch` is 60 s; a look that finds the IP elsewhere looks again after 5 s.
@@ -40,7 +34,7 @@ fn settled<'a>(context: &'a Context, keys: &str) -> Cluster<'a> {
     cluster
 }
 
-fn moved_by_hand_warn(context: &Context) {
+fn watch_a_route_moved_by_hand_is_warned_of(context: &Context) {
     let cluster = settled(context, "watch=60");
     let posts = cluster.robot.posts();
     cluster.robot.set_route(ip("4.4.4.4"), Some(ip("3.3.3.3")));
@@ -54,7 +48,7 @@ fn moved_by_hand_warn(context: &Context) {
     assert_eq!(cluster.count(Method::Get), 2, "{}", cluster.logs());
 }
 
-fn moved_by_hand_retake(context: &Context) {
+fn watch_a_route_moved_by_hand_is_retaken(context: &Context) {
     let cluster = settled(context, "watch=60,watch_action=retake");
     cluster.robot.set_route(ip("4.4.4.4"), Some(ip("3.3.3.3")));
     cluster.wait_for_route_within(0, LOOKED);
@@ -65,7 +59,7 @@ fn moved_by_hand_retake(context: &Context) {
     }
 }
 
-fn never(context: &Context) {
+fn watch_0_never_looks(context: &Context) {
     let robot = robot();
     let node = context.start(&lone_node(&action(&robot, "watch=0")));
     wait(&node, LORD, PATIENCE);
@@ -76,7 +70,7 @@ fn never(context: &Context) {
     assert_eq!(robot.count(Method::Get), 1);
 }
 
-fn refused_login(context: &Context) {
+fn watch_stops_after_a_refused_login(context: &Context) {
     let robot = robot();
     let node = context.start(&lone_node(&action(&robot, "watch=60")));
     wait(&node, LORD, PATIENCE);
@@ -94,7 +88,7 @@ fn refused_login(context: &Context) {
     assert_eq!(node.log().count("cannot be checked whether"), 1);
 }
 
-fn no_get(context: &Context) {
+fn watch_of_an_endpoint_without_get_is_one_look(context: &Context) {
     let robot = robot();
     robot.order(When::Always(Method::Get), Fault::page(405));
     let node = context.start(&lone_node(&action(&robot, "watch=60")));
@@ -103,7 +97,7 @@ fn no_get(context: &Context) {
     assert!(!robot.wait_for_requests(Method::Get, 2, Duration::from_secs(70)));
 }
 
-fn one_bad_answer(context: &Context) {
+fn watch_one_bad_answer_proves_nothing(context: &Context) {
     let robot = robot();
     robot.order(
         When::Once(Method::Get),
@@ -122,7 +116,7 @@ fn one_bad_answer(context: &Context) {
 
 /// A peer that was isolated for a short while followed another Lord. The route may have moved,
 /// and here it has.
-fn peer_followed_another(context: &Context) {
+fn watch_after_a_peer_followed_another(context: &Context) {
     let mut cluster = Cluster::new(context, |_| {}).with_relays();
     for node in [0, 1] {
         cluster.start(node);
@@ -142,7 +136,7 @@ fn peer_followed_another(context: &Context) {
 
 /// Node 1 is stopped when it is about to be elected. When it runs again, the votes for it are still
 /// in its socket, and node 0 is Lord.
-fn old_votes(context: &Context) {
+fn old_votes_are_not_acted_on(context: &Context) {
     let mut cluster = Cluster::new(context, |_| {}).started();
     cluster.is_settled_on(0);
     cluster.kill(0);
@@ -190,15 +184,15 @@ fn lost_network(context: &Context, is_long: bool) {
     }
 }
 
-fn lost_network_12(context: &Context) {
+fn old_votes_after_an_isolation_of_12_s(context: &Context) {
     lost_network(context, true);
 }
 
-fn lost_network_2(context: &Context) {
+fn old_votes_after_an_isolation_of_2_s(context: &Context) {
     lost_network(context, false);
 }
 
-fn paused_lord(context: &Context) {
+fn a_paused_lord_takes_its_route_back(context: &Context) {
     let cluster = Cluster::new(context, |_| {}).started();
     cluster.is_settled_on(0);
     cluster.node(0).signal(libc::SIGSTOP);

@@ -1,12 +1,10 @@
 //! What each answer means, over the table.
 
-#[path = "../../../fuzz/properties/answer.rs"]
-mod properties;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::properties::{answer as properties, corpus};
 
 const OURS: &str = "1.1.1.1";
 
@@ -322,7 +320,7 @@ fn what_a_server_wrote_is_shown_without_secrets_and_control_characters() {
 
 #[test]
 fn the_corpus_holds() {
-    crate::corpus::replay("answer", properties::check);
+    corpus::replay("answer", properties::check);
 }
 
 /// A status that the webservice has, or any.

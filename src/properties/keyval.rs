@@ -1,7 +1,9 @@
-//! What is true of the keyval grammar, whatever the text.
+//! Properties of the keyval grammar.
 
-use super::{Item, parse};
+pub use crate::order::keyval::{Item, parse};
 
+/// # Panics
+/// Something is not true of this text.
 pub fn check(text: &[u8]) {
     let items = parse(text);
     assert!(items.len() <= count(text, b',') + 1);
@@ -13,7 +15,7 @@ pub fn check(text: &[u8]) {
     assert_eq!(parse(&written(&items)), items);
 }
 
-/// The text of these items, everything escaped that has a meaning.
+/// The text of these items, with everything escaped that has a meaning.
 pub fn written(items: &[Item]) -> Vec<u8> {
     let items: Vec<Vec<u8>> = items.iter().map(written_item).collect();
     items.join(&b',')

@@ -1,8 +1,8 @@
-//! The inputs that are checked in, for the unit tests that replay them.
+//! The inputs in `fuzz/corpus`, for unit tests that replay them.
 
 use std::path::Path;
 
-/// Has `check` look at every file of a fuzz target's corpus.
+/// Runs `check` on every file of a fuzz target's corpus.
 pub fn replay(target: &str, check: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")

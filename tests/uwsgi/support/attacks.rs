@@ -9,28 +9,27 @@ use crate::context::{Context, action, robot_with};
 use crate::driver::{driven_node, wait_for_mark};
 use crate::memcheck;
 
-/// Short, and time enough for a lost answer, a question that is lost too, and another post.
-const SHORT: &str = "timeout=1,deadline=6";
-/// That deadline, in seconds.
+/// Short, but long enough for a lost answer, a lost query and another post.
+const TIMES: &str = "timeout=1,deadline=6";
+/// The deadline, in seconds.
 const DEADLINE: f64 = 6.0;
 
-/// By how much the master's memory may grow, the first takeover and all that it needs for good
-/// included, in KiB.
-const MOST: u64 = 4096;
+/// How much the master's memory may grow in KiB, including what the first takeover needs for good.
+const MAX_GROWTH: u64 = 4096;
 
 const OURS: &str = "[hetzner-failoverip] ";
 
-/// How an attacked takeover is to end.
+/// The expected end of an attacked takeover.
 pub enum End {
-    /// Routed, after so many requests.
+    /// Routed after this number of requests.
     Routed(usize),
-    /// Done, but unconfirmed; the line has this in it.
+    /// Done, but unconfirmed; the line contains this.
     Unconfirmed(&'static str),
-    /// Failed; the line has this in it.
+    /// Failed; the line contains this.
     Failed(&'static str),
 }
 
-/// A takeover from a webservice that is up to something.
+/// A takeover that talks to a hostile webservice.
 pub struct Attack {
     name: String,
     robot: Robot,
@@ -49,7 +48,7 @@ impl Attack {
         }
     }
 
-    /// The switch happens, and this comes instead of the answer to the `POST`.
+    /// The switch happens, and the fault replaces the answer to the `POST`.
     pub fn on_post(name: &str, fault: &Fault) -> Attack {
         Attack::new(&format!("{name} to a POST"), End::Routed(2), |robot| {
             let fault = Fault::ApplyThen(Box::new(fault.clone()));
@@ -57,7 +56,7 @@ impl Attack {
         })
     }
 
-    /// The switch happens, but the answer is lost, and this comes when the `GET` asks.
+    /// The switch happens, the answer is lost, and the fault replaces the answer to the `GET`.
     pub fn on_get(name: &str, fault: &Fault) -> Attack {
         Attack::new(&format!("{name} to a GET"), End::Routed(3), |robot| {
             let lost = Fault::ApplyThen(Box::new(Fault::Reset));
@@ -67,28 +66,28 @@ impl Attack {
     }
 }
 
-/// Has the same in place of the answer to a `POST`, and to a `GET`: both times the takeover
-/// finds out that the failover IP is its server's.
+/// Runs each fault in the place of the answer to a `POST` and to a `GET`. Both times the takeover must
+/// find out that the failover IP is routed to its server.
 pub fn withstands(context: &Context, faults: &[(&str, Fault)]) {
     let both = faults
         .iter()
         .flat_map(|(name, fault)| [Attack::on_post(name, fault), Attack::on_get(name, fault)]);
-    besiege(context, &both.collect::<Vec<_>>());
+    run_attacks(context, &both.collect::<Vec<_>>());
 }
 
-/// Runs one good takeover, then an attacked one for each. Every one has to end as it is to,
-/// with little memory, and with lines that nobody could take for others.
-pub fn besiege(context: &Context, attacks: &[Attack]) -> Node {
+/// Runs one good takeover, and then one for each attack. Each must end as expected, with little
+/// memory, and with lines that nobody could mistake for others.
+pub fn run_attacks(context: &Context, attacks: &[Attack]) -> Node {
     let good = robot_without_limits();
     let mut config = driven_node()
         .line("legion-lord = failover mark:cold")
-        .line(format!("legion-lord = failover {}", action(&good, SHORT)))
+        .line(format!("legion-lord = failover {}", action(&good, TIMES)))
         .line("legion-lord = failover mark:0");
     for (number, attack) in attacks.iter().enumerate() {
         config = config
             .line(format!(
                 "legion-lord = failover {}",
-                action(&attack.robot, SHORT)
+                action(&attack.robot, TIMES)
             ))
             .line(format!("legion-lord = failover mark:{}", number + 1));
     }
@@ -113,7 +112,7 @@ fn robot_without_limits() -> Robot {
     })
 }
 
-/// What the node wrote between a mark and the next.
+/// The lines that the node wrote between one mark and the next.
 fn lines_between(node: &Node, number: usize) -> Vec<String> {
     let [before, after] = [number, number + 1].map(|number| format!("[driver] {number}: "));
     let lines = node.log().lines();
@@ -127,7 +126,7 @@ fn lines_between(node: &Node, number: usize) -> Vec<String> {
         .collect()
 }
 
-/// Whether a takeover ended by its deadline, but for what a busy machine needs to notice.
+/// Whether a takeover ended by its deadline, with some allowance for a busy machine.
 fn is_within_deadline(end: &str) -> bool {
     let after = end
         .split("(after ")
@@ -139,35 +138,35 @@ fn is_within_deadline(end: &str) -> bool {
 }
 
 impl Attack {
-    /// `grown` is by how much the master's memory has grown at most, in KiB.
+    /// `grown` is how much the master's memory grew at its peak, in KiB.
     fn complaints(&self, lines: &[String], grown: u64) -> Vec<String> {
         let mut complaints = Vec::new();
         // Under memcheck most of it is memcheck's.
-        if grown >= MOST && memcheck::reports().is_none() {
+        if grown >= MAX_GROWTH && memcheck::reports().is_none() {
             complaints.push(format!("the master's memory grew by {grown} KiB"));
         }
         for line in lines.iter().filter(|line| !is_harmless(line)) {
-            complaints.push(format!("this line was forged, or not tidied up: {line:?}"));
+            complaints.push(format!("this line was forged, or not cleaned: {line:?}"));
         }
         let ends: Vec<&String> = lines.iter().filter(|line| is_end(line)).collect();
         match ends[..] {
-            [end] if self.is_as_designed(end) && is_within_deadline(end) => {}
+            [end] if self.is_expected(end) && is_within_deadline(end) => {}
             _ => complaints.push(format!("it ended like this: {ends:?}")),
         }
         complaints
     }
 
-    fn is_as_designed(&self, end: &str) -> bool {
-        let says = |beginning: &str, part: &str| {
+    fn is_expected(&self, end: &str) -> bool {
+        let matches = |beginning: &str, part: &str| {
             end.starts_with(&format!("{OURS}{beginning}")) && end.contains(part)
         };
         match self.end {
             End::Routed(requests) => {
-                says("4.4.4.4 is routed to 1.1.1.1 (after ", "")
+                matches("4.4.4.4 is routed to 1.1.1.1 (after ", "")
                     && end.ends_with(&format!(", {requests} requests)"))
             }
-            End::Unconfirmed(part) => says("WARNING 4.4.4.4 is routed to 1.1.1.1, ", part),
-            End::Failed(part) => says("ERROR 4.4.4.4 is not routed to 1.1.1.1: ", part),
+            End::Unconfirmed(part) => matches("WARNING 4.4.4.4 is routed to 1.1.1.1, ", part),
+            End::Failed(part) => matches("ERROR 4.4.4.4 is not routed to 1.1.1.1: ", part),
         }
     }
 }
@@ -178,13 +177,14 @@ fn is_end(line: &str) -> bool {
     text.starts_with("4.4.4.4 is routed") || text.starts_with("ERROR ")
 }
 
-/// A line of a takeover, or of uWSGI about it, and nothing in it but characters that print.
+/// A line about a takeover, from the plugin or from uWSGI, with printable characters only.
 fn is_harmless(line: &str) -> bool {
     let begins = [
         "[hetzner-failoverip] 4.4.4.4 -> 1.1.1.1",
         "[hetzner-failoverip] 4.4.4.4 is routed to 1.1.1.1 (after ",
         "[hetzner-failoverip] WARNING 4.4.4.4 is routed to 1.1.1.1, unconfirmed: ",
         "[hetzner-failoverip] ERROR 4.4.4.4 is not routed to 1.1.1.1: ",
+        "[hetzner] legion \"failover\": ", // the node's standing
         "[uwsgi-legion] (phase: lord legion: failover) calling ",
         "[uwsgi-legion] ERROR, lord hook returned: -1",
     ];

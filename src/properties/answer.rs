@@ -1,25 +1,26 @@
-//! What is true of the meaning of an answer, whatever the answer.
+//! Properties of the meaning of an answer.
 
-use std::fmt;
 use std::net::IpAddr;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{Answer, Change, Look, Problem, Reader};
+use crate::robot::answer::{Answer, Reader};
+use crate::takeover::{Change, Look, Problem};
 
-pub const FAILOVER_IP: &str = "4.4.4.4";
-pub const OURS: &str = "1.1.1.1";
+const FAILOVER_IP: &str = "4.4.4.4";
+const OURS: &str = "1.1.1.1";
 
 /// The password, and `FOO:` and the password in base64.
 const SECRETS: [&str; 2] = ["zPq7horse", "Rk9POnpQcTdob3JzZQ=="];
 
-/// A text has six pieces of 203 characters at the most that a server wrote.
+/// A text has at most six pieces that a server wrote, of 203 characters each.
 const LONGEST: usize = 2000;
 
-/// `input` is an answer as a person can write it down: the status and, after a blank, what
-/// `Location` says, on the first line; the body after it.
+/// `input` is an answer in a form that a person can write: the first line is the status and, after
+/// a space, the `Location` header; the rest is the body.
+///
+/// # Panics
+/// Something is not true of this answer.
 pub fn check(input: &[u8]) {
     let mut parts = input.splitn(2, |&byte| byte == b'\n');
     let (head, body) = (
@@ -37,6 +38,8 @@ pub fn check(input: &[u8]) {
     });
 }
 
+/// # Panics
+/// Something is not true of this answer.
 pub fn check_answer(answer: &Answer) {
     let secrets = SECRETS.map(str::as_bytes);
     for is_custom in [false, true] {
@@ -59,7 +62,7 @@ pub fn check_answer(answer: &Answer) {
     }
 }
 
-/// Nothing of it may be dangerous in a log, or be a secret.
+/// No text may contain a secret, or anything that is dangerous in a log.
 fn check_text(problem: &Problem) {
     let text = problem.to_string();
     assert!(!text.contains(char::is_control), "{text:?}");
@@ -70,10 +73,10 @@ fn check_text(problem: &Problem) {
     assert!(text.chars().count() <= LONGEST, "{text:?}");
 }
 
-/// Whether the answer is a success whose object names our failover IP, or none, and our
-/// server, and no switch that is under way.
+/// Whether the answer is a success whose object names our failover IP or no address at all, our
+/// server, and no switch that is still running.
 fn says_ours(answer: &Answer) -> bool {
-    let member = |key| member(answer.body, &["failover", key]);
+    let member = |key: &str| member(answer.body, &format!("/failover/{key}"));
     let names = |key, wanted| {
         let member = member(key);
         member.as_str().and_then(|text| text.parse().ok()) == Some(address(wanted))
@@ -85,51 +88,14 @@ fn says_ours(answer: &Answer) -> bool {
 }
 
 fn says_already_routed(answer: &Answer) -> bool {
-    let code = member(answer.body, &["error", "code"]);
+    let code = member(answer.body, "/error/code");
     !matches!(answer.status, 300..=399 | 401) && code == "FAILOVER_ALREADY_ROUTED"
 }
 
-/// A member of a JSON text, or null. What lies beside the path may be anything that a parser
-/// skips.
-fn member(text: &[u8], path: &[&str]) -> Value {
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let found = Member(path).deserialize(&mut json);
-    found
-        .and_then(|found| json.end().map(|()| found))
-        .unwrap_or_default()
-}
-
-struct Member<'a>(&'a [&'a str]);
-
-impl<'de> DeserializeSeed<'de> for Member<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
-        match self.0 {
-            [] => Value::deserialize(json),
-            _ => json.deserialize_map(self),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Value, M::Error> {
-        let mut found = Value::Null;
-        while let Some(key) = members.next_key::<String>()? {
-            if key == self.0[0] {
-                found = members.next_value_seed(Member(&self.0[1..]))?;
-            } else {
-                members.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
+/// A member of a JSON text, or null.
+fn member(text: &[u8], pointer: &str) -> Value {
+    let body: Value = serde_json::from_slice(text).unwrap_or_default();
+    body.pointer(pointer).cloned().unwrap_or_default()
 }
 
 fn problem_of_change(change: &Change) -> Option<&Problem> {

@@ -1,6 +1,6 @@
 /*
-	Preloaded, it refuses the plugin the memory for its arena (src/confidential.rs), as a kernel may.
-	Takeovers then use malloc's memory, of which valgrind knows every byte, as it does not of an arena's.
+	Preloaded, it refuses the plugin the memory for its arena (src/isolation/arena.rs), as a kernel may.
+	Takeovers then use malloc's memory, which valgrind knows byte by byte, unlike an arena.
 */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,8 +1,8 @@
-//! A uWSGI under valgrind's memcheck, and what that finds.
+//! Runs uWSGI under valgrind's memcheck, and reads the reports.
 //!
-//! `make memcheck` runs all tests with every uWSGI so (`MEMCHECK_REPORTS` names the directory of the
-//! reports): no test may fail, and no report may hold an error. It wants a plugin with symbols, as
-//! what is to be ignored is known by its functions (`memcheck.supp`).
+//! `make memcheck` runs all tests with every uWSGI under memcheck (`MEMCHECK_REPORTS` is the
+//! directory of the reports): no test may fail, and no report may contain an error. The plugin needs
+//! symbols, because errors to ignore are recognised by their functions (`memcheck.supp`).
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,25 @@ use std::process::Command;
 
 use crate::Test;
 
-/// What memcheck wrote about one error.
+/// Memcheck's text about one error.
 pub type Finding = String;
 
-const SUPPRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/memcheck.supp");
+const SUPPRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/uwsgi/support/memcheck.supp"
+);
 
-/// A test that says nothing under memcheck, by the beginning of its name, and why.
+/// Tests that prove nothing under memcheck, by the beginning of their names, and why.
 const NOT_UNDER_MEMCHECK: &[(&str, &str)] = &[
     (
         "soak_",
         "compares resident memory, most of which is memcheck's",
     ),
-    ("build_", "starts no uWSGI, or one that another test has"),
-    ("valgrind_", "is under memcheck as it is"),
+    (
+        "build_",
+        "starts no uWSGI, or one that another test starts too",
+    ),
+    ("valgrind_", "uses memcheck itself"),
     (
         "secrets_are_wiped_where_memory_is_locked",
         "memcheck does not know mlock2, which is then refused",
@@ -37,12 +43,12 @@ const NOT_UNDER_MEMCHECK: &[(&str, &str)] = &[
     ),
 ];
 
-/// Where reports go, if all uWSGIs are to run under memcheck.
+/// The directory of the reports, if all uWSGIs are to run under memcheck.
 pub fn reports() -> Option<PathBuf> {
     std::env::var_os("MEMCHECK_REPORTS").map(PathBuf::from)
 }
 
-/// The tests that run now: all, or those that say something under memcheck.
+/// The tests that run: all, or those that prove something under memcheck.
 pub fn select(tests: Vec<Test>) -> Vec<Test> {
     let is_left_out = |name: &str| {
         let mut beginnings = NOT_UNDER_MEMCHECK.iter().map(|(beginning, _)| beginning);
@@ -52,7 +58,7 @@ pub fn select(tests: Vec<Test>) -> Vec<Test> {
     tests.filter(|(name, _)| !is_left_out(name)).collect()
 }
 
-/// The uWSGI to start for this one: itself, or a script that is it under memcheck.
+/// The program to start: this uWSGI, or a script that runs it under memcheck.
 pub fn maybe_wrapped(label: &str, uwsgi: &Path) -> PathBuf {
     let Some(directory) = reports() else {
         return uwsgi.into();
@@ -63,7 +69,7 @@ pub fn maybe_wrapped(label: &str, uwsgi: &Path) -> PathBuf {
     wrapper(&own, &directory.join("%p.report"), uwsgi, &[&suppressions])
 }
 
-/// A script that is uWSGI under memcheck. Its workers, which are forked, report nothing.
+/// A script that runs uWSGI under memcheck. Forked workers report nothing.
 pub fn wrapper(directory: &Path, report: &Path, uwsgi: &Path, options: &[&str]) -> PathBuf {
     let version = Command::new("valgrind").arg("--version").output();
     assert!(
@@ -78,7 +84,7 @@ pub fn wrapper(directory: &Path, report: &Path, uwsgi: &Path, options: &[&str]) 
         options.join(" "),
         uwsgi.display()
     );
-    // Another test may be starting it: so it is never half of one, nor open for writing.
+    // Another test may be starting it, so it must never be incomplete or open for writing.
     let new = tempfile::NamedTempFile::new_in(directory).expect("a temporary file");
     std::fs::write(&new, script).unwrap();
     std::fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).unwrap();
@@ -86,8 +92,8 @@ pub fn wrapper(directory: &Path, report: &Path, uwsgi: &Path, options: &[&str]) 
     wrapper
 }
 
-/// The findings of a report: all errors, and what was lost by the plugin. uWSGI itself loses
-/// what it needs for as long as it runs, and some of it is of our making.
+/// The findings of a report: all errors, and the plugin's leaks. uWSGI leaks what it needs for as
+/// long as it runs.
 pub fn findings(report: &str) -> Vec<Finding> {
     // ==pid== text
     let text = |line: &str| {
@@ -110,27 +116,24 @@ pub fn findings(report: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// Whether a stack leads through the plugin: by its file, or by a name as only Rust has them.
+/// Whether a stack leads through the plugin: it names its file, or a function as only Rust has them.
 fn is_ours(block: &str) -> bool {
     block.contains("hetzner_plugin") || block.contains("::")
 }
 
-/// The findings of a report from a whole run, in which tests end while a uWSGI still starts: what it
-/// had in its hands by then says nothing.
+/// The findings of a report from a whole run, in which tests may end while a uWSGI still starts.
+/// What an interrupted uWSGI leaks means nothing.
 fn of_a_run(report: &str) -> Vec<Finding> {
     const INTERRUPTED: &str = "Process terminating with default action of signal 2 ";
     let was_interrupted = report.contains(INTERRUPTED);
-    let says_something = |finding: &Finding| {
+    let is_meaningful = |finding: &Finding| {
         !was_interrupted || !(finding.contains("definitely lost") || finding.contains(INTERRUPTED))
     };
-    findings(report)
-        .into_iter()
-        .filter(says_something)
-        .collect()
+    findings(report).into_iter().filter(is_meaningful).collect()
 }
 
-/// Looks through all reports of a run; whether nothing was found. Nearly all uWSGIs have to have ended by
-/// themselves: what a test kills is known by its errors alone, and not by what it lost.
+/// Reads all reports of a run, and returns whether nothing was found. Nearly all uWSGIs must have ended by
+/// themselves, because one that is killed reports errors but no leaks.
 pub fn judge(directory: &Path) -> bool {
     let entries = std::fs::read_dir(directory).expect("the reports can be read");
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -147,7 +150,7 @@ pub fn judge(directory: &Path) -> bool {
         eprintln!("memcheck: ERROR {finding}\n");
     }
     eprintln!(
-        "memcheck: {} uWSGIs ran, {ended} of them to their own end; {} errors and losses",
+        "memcheck: {} uWSGIs ran, {ended} of them to their own end; {} errors and leaks",
         reports.len(),
         found.len()
     );

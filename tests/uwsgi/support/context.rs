@@ -1,8 +1,7 @@
-//! What every test stands on: a uWSGI, the plugin, and a Robot.
+//! What every test needs: a uWSGI, the plugin, and a mock Robot.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -60,7 +59,7 @@ impl Context {
         Launch {
             uwsgi: memcheck::maybe_wrapped(&self.label, &self.uwsgi),
             plugins_dir: Some(plugins()),
-            // What a process loses is only known when it ends.
+            // A process reports its leaks only when it ends.
             farewell: memcheck::reports().map(|_| PATIENCE),
         }
     }
@@ -85,31 +84,19 @@ fn plugins() -> PathBuf {
         .to_path_buf()
 }
 
-/// The plugin's file.
+/// The plugin's file: `HETZNER_PLUGIN`, or else the one that cargo has built beside this test.
 pub fn plugin() -> PathBuf {
-    std::env::var_os("HETZNER_PLUGIN").map_or_else(built_by_cargo, PathBuf::from)
+    std::env::var_os("HETZNER_PLUGIN").map_or_else(
+        || {
+            let test = std::env::current_exe().expect("the test has a path");
+            test.with_file_name("libhetzner_plugin.so")
+        },
+        PathBuf::from,
+    )
 }
 
-/// Tests do not have a plugin built, since they do not link it.
-fn built_by_cargo() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--lib", "--quiet", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "cargo could not build the plugin");
-    let test = std::env::current_exe().expect("the test has a path");
-    // target/<profile>/deps/<test>
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("tests lie three levels deep");
-    profile.join("libhetzner_plugin.so")
-}
-
-/// Says what did not run, so that nobody takes silence for success.
-pub fn say_what_did_not_run(contexts: &[Context]) {
+/// Reports the tests that did not run, so that nobody takes silence for success.
+pub fn report_not_run(contexts: &[Context]) {
     for context in contexts.iter().filter(|context| !context.is_there()) {
         eprintln!(
             "\n*** NOT RUN: the tests against uWSGI {}, since there is none at {}. ***\n\
@@ -121,10 +108,10 @@ pub fn say_what_did_not_run(contexts: &[Context]) {
 }
 
 pub fn ip(text: &str) -> IpAddr {
-    text.parse().expect("a test writes addresses right")
+    text.parse().expect("an address")
 }
 
-/// A Robot with the failover IP 4.4.4.4, routed to 2.2.2.2, and no limits.
+/// A mock Robot with the failover IP 4.4.4.4, routed to 2.2.2.2.
 pub fn robot() -> Robot {
     robot_with(|_| {})
 }
@@ -138,7 +125,7 @@ pub fn robot_with(adapt: impl FnOnce(&mut Settings)) -> Robot {
     Robot::start(settings).expect("the Robot starts")
 }
 
-/// The action for the Robot: 4.4.4.4 to 1.1.1.1, with its url and certificate.
+/// The action for a mock Robot: 4.4.4.4 to 1.1.1.1, with its URL and certificate.
 pub fn action(robot: &Robot, more: &str) -> String {
     action_to(robot, "1.1.1.1", more)
 }
@@ -156,7 +143,7 @@ pub fn action_to(robot: &Robot, active_ip: &str, more: &str) -> String {
     )
 }
 
-/// A node that is a legion of its own, becomes its Lord at once, and calls the action.
+/// A legion of one node, which becomes Lord at once and calls the action.
 pub fn lone_node(action: &str) -> NodeConfig {
     NodeConfig::new()
         .line(Legion::of(1).member(0))
@@ -164,10 +151,10 @@ pub fn lone_node(action: &str) -> NodeConfig {
         .line("legion-freq = 1\nlegion-tolerance = 5\nlegion-death-on-lord-error = 600")
 }
 
-/// What came of a takeover.
+/// A takeover that has ended.
 pub struct Takeover {
     pub node: Node,
-    /// The line that says how it ended.
+    /// The line about its end.
     pub end: String,
 }
 

@@ -1,7 +1,7 @@
 /*
-	A plugin that has uWSGI's own parser split each line of the file KVLIST_INPUT, and writes what
-	comes out to the file KVLIST_OUTPUT. Texts and values are in hexadecimal digits; a value
-	stands after a `=`, and a key that has none is a `-`.
+	A plugin that parses each line of the file KVLIST_INPUT with uWSGI's own parser, and writes the
+	values to the file KVLIST_OUTPUT. Texts and values are in hexadecimal digits; a value follows a
+	`=`, and a key without one is a `-`.
 */
 
 #include "uwsgi_abi.h"

@@ -1,5 +1,5 @@
-//! What a missing answer means: whether the request was sent, and whether the certificate was
-//! the reason.
+//! Why there is no complete response: whether the request was sent, and whether the certificate
+//! was the reason.
 
 use std::error::Error;
 
@@ -9,33 +9,36 @@ use super::problem::RobotProblem;
 use crate::takeover::Problem;
 use crate::text;
 
-/// A request that ended without a whole answer.
-pub enum Failure {
+/// A request without a complete response.
+pub enum RequestError {
     /// The certificate does not verify.
     Certificate(Problem),
-    /// Nothing of the request went out.
+    /// Nothing of the request was sent.
     NotConnected(Problem),
-    /// The request, or some of it, went out.
+    /// The request was sent, or some of it.
     Unanswered(Problem),
 }
 
-impl Failure {
+impl RequestError {
     /// Classifies an error of the HTTP client. `sent`: whether any byte of the request was
-    /// handed to an established connection. `host`: who was asked, for the text.
-    pub fn new(error: &ureq::Error, sent: bool, host: &str) -> Failure {
+    /// handed to an open connection. `host`: where it was sent, for the text.
+    pub fn new(error: &ureq::Error, sent: bool, host: &str) -> RequestError {
         let host = host.to_string();
         // An error may quote what the server sent.
         if let Some(reason) = certificate(error) {
             let reason = text::printable(reason.as_bytes());
             let problem = RobotProblem::Certificate { host, reason };
-            return Failure::Certificate(Problem::new(problem));
+            return RequestError::Certificate(Problem::new(problem));
         }
         let reason = text::printable(reason(error).as_bytes());
         match sent {
-            true => Failure::Unanswered(Problem::new(RobotProblem::Incomplete { host, reason })),
-            false => {
-                Failure::NotConnected(Problem::new(RobotProblem::NoConnection { host, reason }))
+            true => {
+                RequestError::Unanswered(Problem::new(RobotProblem::Incomplete { host, reason }))
             }
+            false => RequestError::NotConnected(Problem::new(RobotProblem::NoConnection {
+                host,
+                reason,
+            })),
         }
     }
 }
@@ -65,14 +68,14 @@ fn certificate(error: &ureq::Error) -> Option<String> {
                     .into()
             }
             CertificateError::UnknownIssuer => {
-                "its issuer is not trusted; set ca_file if you run your own endpoint; otherwise the \
-                 connection may be intercepted"
+                "its issuer is not trusted; set ca_file if you run your own endpoint; otherwise \
+                 the connection may be intercepted"
                     .into()
             }
-            // Not a variant of its own, but a common mistake.
+            // A common mistake, although it has no variant of its own.
             other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-                "it is the certificate of an authority, not of a server: install a server certificate \
-                 signed by that authority"
+                "it is the certificate of an authority, not of a server: install a server \
+                 certificate signed by that authority"
                     .into()
             }
             other => other.to_string(),

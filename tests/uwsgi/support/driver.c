@@ -1,11 +1,11 @@
 /*
 	Legion actions for tests:
 
-	mark:LABEL            says what the process is made of, and starts the peak of its memory anew
+	mark:LABEL            logs threads, files and memory, and resets the peak of memory
 	takeovers:N:FILE      runs N takeovers, one after the other on this thread, with the arguments
-	                      that stand in FILE, one a line, over and over; marks "begin", "100" and "end"
+	                      in FILE, one per line, again and again; marks "begin", "100" and "end"
 
-	They run where the plugin's own action does, between two takeovers, so nothing else goes on.
+	They run on the thread of the plugin's own action, so no takeover runs at the same time.
 */
 #include <dirent.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-//! A plugin that runs takeovers one after the other, and says between them what the master is
-//! made of: see `driver.c`.
+//! A plugin that runs takeovers one after the other, and between them logs the master's threads,
+//! files and memory: see `driver.c`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use testbed::uwsgi::{Legion, Node, NodeConfig};
 
 use crate::context::wait;
 
-/// What the master was made of between two takeovers.
+/// The state of the master between two takeovers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     pub threads: u64,
@@ -21,7 +21,7 @@ pub struct Mark {
     pub peak: u64,
 }
 
-/// A node that is a legion of its own and becomes its Lord at once, whatever its hooks return.
+/// A legion of one node, which becomes Lord at once, whatever its hooks return.
 pub fn driven_node() -> NodeConfig {
     NodeConfig::new()
         .line(format!("plugin = {}", driver().display()))
@@ -39,7 +39,7 @@ pub fn wait_for_mark(node: &Node, label: &str, patience: Duration) -> Mark {
         let number = place.and_then(|place| words.get(place + 1)?.parse().ok());
         number.unwrap_or_else(|| panic!("no number of {what}: {line}"))
     };
-    // Or peaks would hide each other.
+    // Otherwise peaks would hide each other.
     assert!(!line.contains("clear_refs"), "{line}");
     Mark {
         threads: number("threads"),
@@ -54,14 +54,14 @@ fn driver() -> PathBuf {
     static DRIVER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = DRIVER.get_or_init(|| {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/driver.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/uwsgi/support/driver.c");
         compile(source.as_ref(), &directory.path().join("driver_plugin.so"));
         directory
     });
     directory.path().join("driver_plugin.so")
 }
 
-/// Makes a shared library of a C file.
+/// Compiles a C file to a shared library.
 pub fn compile(source: &Path, library: &Path) {
     let status = Command::new("cc")
         .args(["-g", "-O1", "-Wall", "-shared", "-fPIC", "-I"])
