@@ -3,6 +3,9 @@
 # what descends from them, with the plugin as packaging/build.sh builds it. It needs the tools of the
 # package dpkg-dev, and no root.
 #
+# cargo-deb (3.8) is not used: it drops libgcc-s1 from the dependencies, and this script would still have to
+# build the plugin and write the licenses, the copyright file and both changelogs before it runs.
+#
 # DEBFULLNAME and DEBEMAIL, as for Debian's own tools, name its maintainer; else it is the author of
 # the last commit. With LINTIAN=required it is an error that lintian is not there to check it.
 set -euo pipefail
@@ -13,6 +16,9 @@ package=uwsgi-plugin-hetzner
 # Where Debian's uwsgi-core looks (UWSGI_PLUGIN_DIR in `uwsgi-core --cflags`).
 plugins=usr/lib/uwsgi/plugins
 doc=usr/share/doc/$package
+units=usr/lib/systemd/system
+settings=etc/uwsgi-failover
+overrides=usr/share/lintian/overrides
 revision=1
 
 needs dpkg-deb dpkg
@@ -38,12 +44,17 @@ packaging/build.sh
 
 stage=target/dist/.staging-deb
 rm -rf "$stage"
-mkdir -p "$stage/tree/DEBIAN" "$stage/tree/$plugins" "$stage/tree/$doc" "$stage/debian"
+mkdir -p "$stage/debian"
 root_of_package=$stage/tree
+for directory in DEBIAN "$plugins" "$units" "$settings" "$doc" "$overrides"; do mkdir -p "$root_of_package/$directory"; done
 
 # --- What it installs -------------------------------------------------------------------------
 
 install -m 644 "$plugin" "$root_of_package/$plugins/"
+install -m 644 packaging/uwsgi-failover.service "$root_of_package/$units/"
+# It will contain the legion's secret.
+install -m 600 packaging/uwsgi.ini "$root_of_package/$settings/"
+install -m 644 packaging/debian/lintian-overrides "$root_of_package/$overrides/$package"
 
 # Debian wants texts compressed where they are not short.
 doc_gz() { gzip -9nc >"$root_of_package/$doc/$1.gz"; }
@@ -105,10 +116,16 @@ Description: Hetzner failover IP plugin for uWSGI
  routes a Hetzner failover IP to the server that has become Lord of its legion,
  through Hetzner's Robot webservice.
  .
+ The unit uwsgi-failover.service, which is not enabled, runs the legion in a
+ uWSGI of its own: /etc/uwsgi-failover/uwsgi.ini is its configuration.
+ .
  The configuration is described in
  /$doc/README.md.gz.
 END
 (cd "$root_of_package" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$root_of_package/DEBIAN/md5sums"
+# On an upgrade dpkg keeps the administrator's changes to this file, and its mode.
+echo "/$settings/uwsgi.ini" >"$root_of_package/DEBIAN/conffiles"
+install -m 755 packaging/debian/postinst packaging/debian/prerm packaging/debian/postrm "$root_of_package/DEBIAN/"
 
 # --- The package ------------------------------------------------------------------------------
 
@@ -123,7 +140,8 @@ say "$deb, and target/dist/SHA256SUMS"
 
 if have lintian; then
     # There is no bug of Debian's that asks for this package, and that it be closed.
-    lintian --fail-on error --allow-root --suppress-tags initial-upload-closes-no-bugs "$deb" || die "lintian finds errors in $deb"
+    lintian --fail-on error,warning --allow-root --suppress-tags initial-upload-closes-no-bugs "$deb" ||
+        die "lintian finds errors or warnings in $deb"
 else
     say "lintian is not there, so the package was not checked (apt-get install lintian)"
 fi

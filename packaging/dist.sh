@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs target/dist/uwsgi-hetzner-VERSION-linux-ARCH.tar.gz: the plugin as packaging/build.sh builds
-# it, and what a server's administrator wants to read. One commit gives the same archive everywhere.
+# it, the unit and the ini that run it, and what a server's administrator wants to read. One commit gives the same archive everywhere.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -15,7 +15,7 @@ packaging/build.sh
 stage=target/dist/.staging-tar
 rm -rf "$stage"
 mkdir -p "$stage/$name"
-install -m 644 "$plugin" README.md LICENSE CHANGELOG.md "$stage/$name/"
+install -m 644 "$plugin" README.md LICENSE CHANGELOG.md packaging/uwsgi-failover.service packaging/uwsgi.ini "$stage/$name/"
 find_cargo
 packaging/licenses.py >"$stage/$name/THIRD-PARTY-LICENSES"
 

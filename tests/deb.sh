@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian package that `make deb` made, with apt-get; has the distribution's uWSGI, with
-# nothing but `plugin = hetzner`, take over from a Robot of our own; and removes the package again.
+# Installs the Debian package that `make deb` made, with apt-get; lets the distribution's uWSGI, with
+# nothing but `plugin = hetzner`, take over from the mock Robot; runs the unit and the ini that the package
+# brings (tests/instance.sh); and upgrades, removes and purges the package.
 #
 #   tests/deb.sh [PACKAGE.deb]          else the one in target/dist
 #
-# It changes the system, as root or through sudo: uwsgi-core, if apt-get installs it, stays.
+# It changes the system, as root or through sudo: uwsgi-core and systemd, if apt-get installs them, stay.
 set -euo pipefail
 given=${1:+$(realpath -m -- "$1")}
 # shellcheck source=packaging/common.sh
@@ -13,6 +14,10 @@ program=deb-test
 
 package=uwsgi-plugin-hetzner
 plugin=/usr/lib/uwsgi/plugins/hetzner_plugin.so
+name=uwsgi-failover
+unit=/usr/lib/systemd/system/$name.service
+settings=/etc/uwsgi-failover
+wanted=/etc/systemd/system/multi-user.target.wants/$name.service
 patience=30 # seconds
 
 as_root() {
@@ -26,7 +31,9 @@ deb=${given:-$root/target/dist/${package}_${upstream/-/.}-1_$(dpkg --print-archi
 
 [ "$(id -u)" = 0 ] || { have sudo && sudo -n true; } || die "NOT RUN: this installs a package, so it needs root, or sudo without a password"
 ! dpkg -s "$package" >/dev/null 2>&1 || die "NOT RUN: $package is installed already, and this would remove it"
-[ ! -e "$plugin" ] || die "NOT RUN: there is a $plugin already, of no package, and this would replace it"
+for file in "$plugin" "$unit" "/etc/systemd/system/$name.service" "$settings"; do
+    [ ! -e "$file" ] || die "NOT RUN: there is a $file already, of no package, and this would replace it"
+done
 find_cargo
 host=$(host)
 cargo build --quiet --locked -p testbed --bin robot --target "$host" --target-dir target
@@ -74,6 +81,16 @@ for file in README.md.gz changelog.gz changelog.Debian.gz copyright THIRD-PARTY-
     dpkg -L "$package" | grep -qx "/usr/share/doc/$package/$file" || die "the package has no $file"
 done
 
+# is_private FILE: it is root's, and nobody else can read it
+is_private() { [ "$(as_root stat -c '%U:%G %a' "$1")" = 'root:root 600' ] || die "$1 is not there, or not for root alone"; }
+
+cmp "$unit" packaging/$name.service || die "$unit is not the one in packaging"
+as_root cat "$settings/uwsgi.ini" | cmp - packaging/uwsgi.ini || die "$settings/uwsgi.ini is not the one in packaging"
+is_private "$settings/uwsgi.ini"
+is_private "$settings/password"
+[ ! -s "$settings/password" ] || die "$settings/password is not empty"
+[ ! -e "$wanted" ] || die "the unit is enabled"
+
 # Debian's alternative, as its manual has it; or the very program.
 uwsgi=uwsgi-core
 if have uwsgi && [ "$(readlink -f "$(command -v uwsgi)")" = /usr/bin/uwsgi-core ]; then uwsgi=uwsgi; fi
@@ -105,8 +122,49 @@ said=$(sed -n 's/^\[hetzner\] uwsgi-hetzner //p' "$work/uwsgi.log")
 packaged=$(dpkg-query --show --showformat='${Version}' "$package")
 [ "${packaged%-*}" = "${said/-/\~}" ] || die "the plugin says that it is $said, the package that it is $packaged"
 
-say "removing it"
+# --- The unit and the ini -----------------------------------------------------------------------
+
+if ! have systemd-analyze; then
+    say 'installing systemd, for systemd-analyze'
+    apt install -y --no-install-recommends systemd >"$work/apt.log" 2>&1 || { cat "$work/apt.log" >&2; die 'apt-get could not install systemd'; }
+fi
+by_systemd=()
+if [ -d /run/systemd/system ]; then by_systemd=(--systemd); else say 'NOT RUN: the unit itself (systemd is not running here); it is started by hand'; fi
+# A copy that this user can read.
+as_root cat "$settings/uwsgi.ini" >"$work/packaged.ini"
+tests/instance.sh "${by_systemd[@]}" /usr/bin/uwsgi-core '' "$unit" "$work/packaged.ini"
+
+# --- Upgrade, removal, purge --------------------------------------------------------------------
+
+# are_kept WHEN: the administrator's changes are still there, and still private
+are_kept() {
+    [ "$(as_root cat "$settings/uwsgi.ini")" = '; edited' ] && [ "$(as_root cat "$settings/password")" = BAR ] || die "the settings are lost $1"
+    is_private "$settings/uwsgi.ini"
+    is_private "$settings/password"
+    [ -L "$wanted" ] || die "the unit is no longer enabled $1"
+}
+
+say 'an upgrade, to a package with another unit and another ini'
+echo '; edited' | as_root tee "$settings/uwsgi.ini" >/dev/null
+echo BAR | as_root tee "$settings/password" >/dev/null
+as_root systemctl --quiet enable $name
+dpkg-deb --raw-extract "$deb" "$work/next"
+sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
+echo '# next' | tee -a "$work/next$unit" >>"$work/next$settings/uwsgi.ini"
+dpkg-deb --root-owner-group --build "$work/next" "$work/next.deb" >/dev/null
+apt install -y --no-install-recommends -o Dpkg::Options::=--force-confold "$work/next.deb" >"$work/apt.log" 2>&1 ||
+    { cat "$work/apt.log" >&2; die 'apt-get could not upgrade it'; }
+grep -qx '# next' "$unit" || die "the unit is still the old one"
+are_kept 'after an upgrade'
+
+say 'removing it'
+as_root dpkg --remove "$package" >/dev/null
+for file in "$plugin" "$unit"; do [ ! -e "$file" ] || die "$file is still there"; done
+are_kept 'after its removal'
+
+say 'purging it'
 as_root dpkg --purge "$package" >/dev/null
 installed=
-[ ! -e "$plugin" ] || die "$plugin is still there"
+[ ! -e "$settings" ] || die "there is still something in $settings: $(as_root ls "$settings")"
+[ ! -L "$wanted" ] || die "the unit is still enabled"
 say "passed"

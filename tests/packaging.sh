@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make package-test`: what `make install` puts where and what it says where it cannot, what is in the archive of
-# `make dist`, and which notes a release gets. Nothing is changed but target/dist; no root is needed.
+# `make dist`, whether its unit and its ini work, and which notes a release gets. Nothing is changed but target/;
+# no root is needed.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../packaging/common.sh"
@@ -107,11 +108,13 @@ $name/LICENSE
 $name/README.md
 $name/THIRD-PARTY-LICENSES
 $name/hetzner_plugin.so
+$name/uwsgi-failover.service
+$name/uwsgi.ini
 END
 }
 names_nobody() { tar --numeric-owner -tvzf "$archive" | awk '$2 != "0/0" { print; wrong = 1 } END { exit wrong }'; }
 sums_verify() { (cd target/dist && sha256sum --check SHA256SUMS) && grep -q "  $name.tar.gz\$" target/dist/SHA256SUMS; }
-texts_are_ours() { local text; for text in README.md LICENSE CHANGELOG.md; do cmp "$text" "$work/$name/$text" || return; done; }
+texts_are_ours() { local text; for text in README.md LICENSE CHANGELOG.md packaging/uwsgi-failover.service packaging/uwsgi.ini; do cmp "$text" "$work/$name/${text##*/}" || return; done; }
 is_small() { [ "$(wc -c <"$work/$name/hetzner_plugin.so")" -le $((2 * 1024 * 1024)) ]; }
 exports_one_symbol() {
     diff <(nm --dynamic --defined-only "$work/$name/hetzner_plugin.so" | awk '{ print $3 }') - <<<hetzner_plugin
@@ -128,7 +131,7 @@ is_the_same_again() { cp "$archive" "$work/first" && make dist && cmp "$work/fir
 
 find_cargo
 expect 'dist: an archive is made' make dist
-expect 'dist: it holds five files' holds_what_it_should
+expect 'dist: it holds seven files' holds_what_it_should
 expect 'dist: they are of nobody in particular' names_nobody
 expect 'dist: SHA256SUMS has it, and verifies' sums_verify
 tar -xzf "$archive" -C "$work"
@@ -138,6 +141,20 @@ expect 'dist: it exports hetzner_plugin and nothing else' exports_one_symbol
 expect 'dist: the texts are those that lie here' texts_are_ours
 expect 'dist: the licenses of all crates are named' licenses_name_each_crate
 expect 'dist: made again it is the same' is_the_same_again
+
+# --- The unit and the ini -----------------------------------------------------------------------
+
+instance_runs() { tests/instance.sh "$1" "$work/$name" "$work/$name/uwsgi-failover.service" "$work/$name/uwsgi.ini"; }
+
+uwsgi=$root/target/uwsgi/2.0.31/uwsgi
+[ -x "$uwsgi" ] || uwsgi=$(command -v uwsgi-core) || uwsgi=
+if [ -n "$uwsgi" ]; then
+    expect "instance: unit and ini of the archive work with $uwsgi" instance_runs "$uwsgi"
+    # Even if it passed.
+    sed -nE 's/^instance-test: (NOT RUN|exposure)/        &/p' "$work/output" >&2
+else
+    say 'NOT RUN instance: unit and ini of the archive (there is no uwsgi-core, nor the uWSGI that tests/setup.sh builds)'
+fi
 
 # --- Elsewhere ----------------------------------------------------------------------------------
 
