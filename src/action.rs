@@ -85,8 +85,7 @@ pub fn failoverip(call: &Call) -> bool {
         (End::Outdated, Some((thread, member))) => {
             log!(
                 NAME,
-                "not taking over: this node did not run or was isolated for a while, so the votes \
-                 that elected it are out of date; the legion votes again"
+                "not taking over: this node was paused or isolated, so the votes that elected it are out of date; voting again"
             );
             member.vote_again(thread, now);
         }

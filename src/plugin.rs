@@ -174,8 +174,7 @@ unsafe extern "C" fn init() -> c_int {
         if legacy_cipher::unload_if_unused(&uwsgi::legions()) {
             log!(
                 NAME,
-                "a legion's cipher needs OpenSSL's legacy provider, which was loaded for it; \
-                 aes-256-cbc does not"
+                "loaded OpenSSL's legacy provider, because a legion's cipher needs it; aes-256-cbc works without it"
             );
         }
         let (keepers, checks) = (findings.no_preempt, findings.checks);
@@ -278,19 +277,17 @@ fn do_task(index: usize, member: &Member, task: Task) {
     match task {
         Task::Doubted(Doubt::StoodStill) => log!(
             NAME,
-            "legion \"{legion}\": this node did not run for a while, and its peers may have replaced \
-             it: it has to become Lord again"
+            "legion \"{legion}\": this node was paused and may have been replaced: it has to become Lord again"
         ),
         Task::Doubted(Doubt::Disowned) => log!(
             NAME,
-            "legion \"{legion}\": its peers do not hear this node, and follow another Lord: it has to \
-             become Lord again"
+            "legion \"{legion}\": its peers do not hear this node and follow another Lord: it has to become Lord again"
         ),
         Task::SteppedBack(how) => log!(NAME, "legion \"{legion}\": {how}"),
         Task::Stands(standing) => log!(NAME, "legion \"{legion}\": {standing}"),
         Task::Revived => log!(
             NAME,
-            "legion \"{legion}\": this node will come back when its suspension ends"
+            "legion \"{legion}\": this node will rejoin the legion when its suspension ends"
         ),
         Task::Look(route, cause) => begin_look(index, member, route, cause),
     }

@@ -76,7 +76,7 @@ impl Health {
         self.recovered = self.has_fallen.then_some(now);
         let times = times(self.streak);
         self.streak = 0;
-        format!("healthy: {} was good {times} in a row", self.name)
+        format!("healthy: {} passed {times} in a row", self.name)
     }
 
     fn fall_sick(&mut self, now: Duration, reason: &str) -> String {

@@ -35,12 +35,12 @@ pub struct Heartbeat<'a> {
 /// Why there is no result.
 #[derive(Debug, Error)]
 pub enum WorkerError {
-    #[error("no thread could be started for it: {0}")]
+    #[error("could not start a thread for the takeover: {0}")]
     NoThread(#[from] io::Error),
-    #[error("it ended in a panic, which is a bug in uwsgi-hetzner (see above)")]
+    #[error("the takeover ended in a panic, which is a bug in uwsgi-hetzner (see above)")]
     Panicked,
     #[error(
-        "it did not end in time: a file that it reads hangs, or there is a bug in uwsgi-hetzner"
+        "the takeover did not end in time: reading a file hangs, or this is a bug in uwsgi-hetzner"
     )]
     Overdue,
 }

@@ -140,11 +140,10 @@ impl Member {
         }
         state.stepped_back = Some(match (self.rules.is_movable(), for_good) {
             (true, true) => format!(
-                "stepping back; this node votes, and does not stand for election for {seconds} s"
+                "stepping back for {seconds} s: this node votes, but does not stand for election"
             ),
             (true, false) => format!(
-                "stepping back; this node votes, and for {seconds} s stands for election only if no \
-                 other node does"
+                "stepping back for {seconds} s: this node votes, but stands for election only if no other node does"
             ),
             (false, _) => format!(
                 "stepping back; this node falls silent, because there is no room below its valor, \

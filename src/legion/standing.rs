@@ -220,15 +220,15 @@ fn order(configured: u64) -> u64 {
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Standing::Voter => "stepping back; this node votes, and does not stand for election",
+            Standing::Voter => "stepping back: this node votes, but does not stand for election",
             Standing::LastResort => {
-                "standing for election as the last resort, because no other node does"
+                "standing for election again, because no other node does"
             }
             Standing::Sick => {
-                "stepping back; this node stands for election only if no healthy node does"
+                "stepping back while sick: this node stands for election only if no healthy node does"
             }
-            Standing::Fit => "fit; this node stands for election with its configured valor",
-            Standing::Holder => "this node is Lord, and keeps that when a higher valor comes back",
+            Standing::Fit => "back to normal: this node stands for election with its configured valor",
+            Standing::Holder => "this node stays Lord even if a node with a higher valor returns (hetzner-nopreempt)",
         })
     }
 }

@@ -115,27 +115,24 @@ impl fmt::Display for Note {
                         "another node may have taken it over meanwhile: becoming Lord again",
                     ),
                     (Cause::Routine, true) => f.write_str(
-                        "nothing in the legion explains that: routing it back (watch_action=retake)",
+                        "no node of the legion did that, so it was moved by hand or by another program; routing it back (watch_action=retake)",
                     ),
                     (Cause::Routine, false) => f.write_str(
-                        "nothing in the legion explains that: somebody moved it. Route it back by \
-                         hand, or restart the Lord",
+                        "no node of the legion did that, so it was moved by hand or by another program; route it back, or restart the Lord",
                     ),
                 }
             }
             Note::NoAnswer(problem) => write!(
                 f,
-                "WARNING it is not known whether it is still routed to this server: {problem}"
+                "WARNING could not check whether it is still routed to this server: {problem}"
             ),
             Note::CannotLook(problem) => write!(
                 f,
-                "WARNING it cannot be checked whether it stays routed to this server, because the \
-                 endpoint has no GET: {problem}"
+                "WARNING cannot check the route: the endpoint does not support GET: {problem}"
             ),
             Note::Refused(problem) => write!(
                 f,
-                "ERROR it cannot be checked whether it is still routed to this server, and is not \
-                 tried again before the next takeover: {problem}"
+                "ERROR could not check the route; will not retry before the next takeover: {problem}"
             ),
         }
     }

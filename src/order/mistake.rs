@@ -31,7 +31,7 @@ pub enum Reason {
     )]
     UnknownAndHidden,
     #[error(
-        "unknown key; known are url, status, host, interval, timeout, fall, rise, ca_file, \
+        "unknown key; the keys are url, status, host, interval, timeout, fall, rise, ca_file, \
          ssl_no_verify"
     )]
     UnknownHealthKey,
@@ -40,7 +40,7 @@ pub enum Reason {
          unix:///path"
     )]
     NotAHealthUrl(String),
-    #[error("`{0}` is not a list of statuses from 100 to 599, as in `200-399` or `200 204`")]
+    #[error("`{0}` is not a list of statuses from 100 to 599, such as 200-399 or 200 204")]
     NotStatuses(String),
     #[error("`{0}` is not a host name")]
     NotAHost(String),

@@ -29,7 +29,7 @@ impl Findings {
             )),
             MOST_PLUS_ONE.. => self.mistakes.push(format!(
                 "legion \"{legion}\": the valor of this node ({valor}) is above {MOST}, which uWSGI's \
-                 peers cannot store: such a legion never elects anybody; configure a valor from \
+                 peers cannot store: such a legion never elects a Lord; configure a valor from \
                  {LEAST_CONFIGURED} to {MOST}"
             )),
             0 | LEAST_CONFIGURED..=MOST => {}

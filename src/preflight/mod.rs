@@ -116,9 +116,9 @@ impl Findings {
         let option = option.to_string_lossy();
         let found = legions.iter().find(|legion| legion.name() == name);
         match (name, found) {
-            ("", _) => self.mistakes.push(format!(
-                "{option}: the name of a legion is missing; it comes first"
-            )),
+            ("", _) => self
+                .mistakes
+                .push(format!("{option}: must start with the name of a legion")),
             (_, None) => self.mistakes.push(format!(
                 "{option}: there is no legion \"{name}\" in this configuration"
             )),
@@ -142,7 +142,7 @@ impl Findings {
                     .extend(files.map(|error| format!("{place}: {error}")));
                 if check.trust == Trust::Anyone {
                     self.warnings.push(format!(
-                        "{place}: ssl_no_verify is on: the answer may be anyone's"
+                        "{place}: ssl_no_verify is on: the answer may come from anyone"
                     ));
                 }
                 self.checks.extend(legion.map(|legion| (legion, check)));

@@ -45,7 +45,7 @@ pub enum SetupError {
     Proxy(#[from] ProxyError),
     #[error("username and password cannot be sent in an HTTP header")]
     Credentials,
-    #[error("the request's form cannot be written: {0}")]
+    #[error("could not encode the request: {0}")]
     Form(#[from] serde_urlencoded::ser::Error),
 }
 

@@ -23,8 +23,7 @@ pub enum RobotProblem {
         sent_from: Option<IpAddr>,
     },
     #[error(
-        "the webservice's rate limit is reached ({status}{error}{}): it accepts no more requests \
-         until that time is over",
+        "the webservice's rate limit is reached ({status}{error}{}): no more requests are accepted until then",
         limit(.max_requests, .interval)
     )]
     RateLimit {
@@ -34,7 +33,7 @@ pub enum RobotProblem {
         interval: Option<String>,
     },
     #[error(
-        "the webservice answered 403 without saying why{}: this address is most likely blocked \
+        "the webservice answered 403 without a reason{}: this address is most likely blocked \
          for some minutes, after failed logins or too many requests",
         place(.sent_from)
     )]
@@ -45,7 +44,7 @@ pub enum RobotProblem {
     )]
     Redirect { status: u16, host: Option<String> },
     #[error(
-        "the webservice answered {status}, but about {named}, not about this failover IP: check url"
+        "the webservice answered {status}, but for {named} instead of this failover IP: check url"
     )]
     OtherIp { status: u16, named: IpAddr },
     #[error(
@@ -59,7 +58,7 @@ pub enum RobotProblem {
     },
     #[error("the webservice answered {0} while the switch was still running")]
     Unfinished(u16),
-    #[error("the webservice answered {0} without routing it here")]
+    #[error("the webservice answered {0} but did not route it to this server")]
     NotRoutedHere(u16),
     #[error("the webservice answered {0} without saying where the failover IP is routed")]
     Unreadable(u16),
@@ -108,7 +107,7 @@ impl fmt::Display for ApiError {
 fn hint(status: &u16, error: &ApiError) -> &'static str {
     match (status, error.code.as_deref()) {
         (_, Some("NOT_FOUND" | "FAILOVER_NOT_FOUND")) => {
-            ": this failover IP is not in this account; check ip, and whose username it is"
+            ": this failover IP is not in this account; check ip, and that username belongs to this account"
         }
         (_, Some("FAILOVER_NEW_SERVER_NOT_FOUND" | "SERVER_NOT_FOUND")) => {
             ": active_ip is not a server of this account; check active_ip"

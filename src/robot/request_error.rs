@@ -104,9 +104,9 @@ fn find_tls<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a ru
 
 fn reason(error: &ureq::Error) -> String {
     match error {
-        ureq::Error::Timeout(ureq::Timeout::Resolve) => "its name did not resolve in time".into(),
+        ureq::Error::Timeout(ureq::Timeout::Resolve) => "resolving its name timed out".into(),
         ureq::Error::Timeout(ureq::Timeout::Connect) => "it did not answer in time".into(),
-        ureq::Error::Timeout(_) => "it took too long".into(),
+        ureq::Error::Timeout(_) => "it timed out".into(),
         ureq::Error::BodyExceedsLimit(limit) => format!("it is longer than {limit} bytes"),
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),

@@ -237,9 +237,7 @@ impl Takeover<'_> {
         }
         if !self.can_change() {
             if self.reason.is_empty() {
-                self.reason =
-                    "this process has used up the requests to route it that it may send in an hour"
-                        .into();
+                self.reason = "this process has reached its limit of POST requests per hour".into();
             }
             return Next::WaitForChange;
         }
@@ -307,7 +305,7 @@ impl Takeover<'_> {
                     if self.can_change() {
                         return self.change_after(self.pace.soon(MAX_CHANGES - self.changes));
                     }
-                    "no request to route it is left, waiting all the same".into()
+                    "no POST requests left; still waiting".into()
                 }
                 Ok(Look::Elsewhere { to, settled: false }) => {
                     self.note_elsewhere(to);
@@ -322,7 +320,9 @@ impl Takeover<'_> {
                 Ok(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
                     let waiting = match self.accepted {
                         Some(_) => format!("accepted but not yet confirmed: {problem}"),
-                        None => format!("waiting to learn where it is routed: {problem}"),
+                        None => {
+                            format!("could not check where it is routed; will retry: {problem}")
+                        }
                     };
                     self.accepted = self.accepted.take().map(|_| problem);
                     waiting

@@ -463,7 +463,7 @@ fn a_hanging_webservice_ends_at_the_deadline(context: &Context) {
     let robot = robot();
     robot.order(When::Always(Method::Any), Fault::Hang);
     let takeover = context.take_over(&action(&robot, "timeout=1,deadline=4"));
-    takeover.failed("incomplete response from localhost: it took too long");
+    takeover.failed("incomplete response from localhost: it timed out");
     takeover.failed("the deadline of 4 s has passed");
 }
 
@@ -488,7 +488,7 @@ fn a_hanging_lookup_ends_at_the_deadline(context: &Context) {
     let node = node.unwrap();
     let end = wait(&node, "ERROR 4.4.4.4 is not routed", PATIENCE);
     assert!(
-        end.contains("no connection to localhost: its name did not resolve in time"),
+        end.contains("no connection to localhost: resolving its name timed out"),
         "{end}"
     );
     assert!(end.ends_with("0 requests)"), "{end}");

@@ -249,9 +249,8 @@ impl Worker {
     /// Waits until there is something to do.
     fn wait(&mut self) {
         let mut watched = vec![PollFd::new(&self.rung, PollFlags::IN)];
-        if let Some(listener) = &self.listener
-            && self.connections.len() < MAX_CONNECTIONS
-        {
+        let has_room = self.connections.len() < MAX_CONNECTIONS;
+        if let Some(listener) = self.listener.as_ref().filter(|_| has_room) {
             watched.push(PollFd::new(listener, PollFlags::IN));
         }
         // A poll reports a connection's end even if it was not asked for.
@@ -276,9 +275,10 @@ impl Worker {
 
     fn accept_all(&mut self) -> usize {
         let before = self.connections.len();
-        while let Some(listener) = &self.listener
-            && self.connections.len() < MAX_CONNECTIONS
-        {
+        while self.connections.len() < MAX_CONNECTIONS {
+            let Some(listener) = &self.listener else {
+                break;
+            };
             // An error means that no connection is pending.
             let Ok((client, _)) = listener.accept() else {
                 break;

@@ -31,10 +31,9 @@ impl Listener {
             } => Ok(()),
             Listener::Unix { path, acceptor } => {
                 // The file of the last time is still there, so that connections are refused.
-                if let Err(error) = fs::remove_file(&*path)
-                    && error.kind() != ErrorKind::NotFound
-                {
-                    return Err(error);
+                match fs::remove_file(&*path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
                 }
                 let listener = UnixListener::bind(path)?;
                 let admit = move |stream| admit(Socket::Unix(stream));

@@ -220,14 +220,13 @@ impl Worker {
 
     fn deliver(&mut self, state: &State) {
         let now = Instant::now();
-        while let Some(Reverse(next)) = self.delayed.peek()
-            && next.at <= now
-        {
-            if state.open {
+        let is_due = |Reverse(next): &Reverse<Delayed>| next.at <= now;
+        while self.delayed.peek().is_some_and(is_due) {
+            let next = self.delayed.pop().filter(|_| state.open);
+            if let Some(Reverse(next)) = next {
                 // An error means that the node is down.
                 let _ = self.socket.send_to(&next.packet, self.target);
             }
-            self.delayed.pop();
         }
     }
 }
