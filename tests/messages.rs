@@ -35,7 +35,10 @@ const LEAST_WORDS: usize = 4;
 
 /// The string literals of a source file, without those of its tests and comments.
 fn literals(source: &str) -> Vec<String> {
-    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or(source);
+    let code = source
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(source);
     let mut literals = Vec::new();
     let mut rest = code;
     while let Some(start) = rest.find(['"', '/', '\'']) {

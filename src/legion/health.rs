@@ -143,7 +143,7 @@ mod tests {
         assert!(health.is_sick());
         let (count, line) = until_change(&mut health, at(1), &Ok(()));
         assert_eq!(count, 5);
-        assert_eq!(line, "healthy: http://app/ was good 5 times in a row");
+        assert_eq!(line, "healthy: http://app/ passed 5 times in a row");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::keys::RawKeys;
-use super::values::{is_public, path, seconds, subnet, username, watch};
+use super::values::{has_control, is_public, path, seconds, subnet, username, watch};
 use super::{Family, Mistake, Order, PasswordSource, Reason, Trust, Url, WatchAction};
 use crate::secret::Secret;
 
@@ -132,6 +132,11 @@ impl Checker<'_> {
             }
             (Some(secret), None) if secret.expose().is_empty() => {
                 self.mistakes.push(Mistake::new("password", Reason::Empty));
+                None
+            }
+            (Some(secret), None) if has_control(secret.expose()) => {
+                self.mistakes
+                    .push(Mistake::new("password", Reason::ControlCharacter));
                 None
             }
             (Some(secret), None) => Some(PasswordSource::Inline(secret)),

@@ -56,6 +56,11 @@ pub enum Reason {
     NoValue,
     #[error("password and password_file are both set: keep one of them")]
     TwoPasswords,
+    #[error(
+        "contains a control character, such as the end of a line: if it is read from a file, make \
+         sure that its lines end with LF alone"
+    )]
+    ControlCharacter,
     #[error("contains a colon, which HTTP Basic authentication does not allow")]
     ColonInUsername,
     #[error("`{0}` is not an IP address: write it without spaces, a name or a port")]

@@ -97,6 +97,17 @@ impl Order {
     /// What is allowed but dangerous or useless, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        let inline = match &self.password {
+            PasswordSource::Inline(secret) => secret.expose(),
+            PasswordSource::File(_) => &[],
+        };
+        for (key, value) in [("username", self.username.as_slice()), ("password", inline)] {
+            if values::is_quoted(value) {
+                warnings.push(format!(
+                    "{key} is in quotes, which uWSGI does not remove: the webservice gets them, too"
+                ));
+            }
+        }
         if self.trust == Trust::Anyone && self.has_ca_file {
             warnings.push("ca_file is ignored because ssl_no_verify is on".into());
         }

@@ -516,3 +516,28 @@ fn only_public_addresses_can_be_routed() {
         ));
     }
 }
+
+#[test]
+fn a_control_character_in_the_login_is_a_mistake() {
+    for more in ["username=FOO\r", "password=BAR\r", "username=a\tb"] {
+        let key = &more[..8];
+        assert_mistake(more, key, "contains a control character");
+    }
+}
+
+#[test]
+fn quotes_around_the_login_are_warned_of() {
+    for (more, key) in [
+        ("username=\"FOO\"", "username"),
+        ("username='FOO'", "username"),
+        ("password=\"s3cret\"", "password"),
+    ] {
+        let warnings = order(&format!("{BASE},{more}")).warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with(&format!("{key} is in quotes")));
+        assert!(!warnings[0].contains("s3cret"));
+    }
+    for more in ["username=\"FOO", "username='"] {
+        assert!(order(&format!("{BASE},{more}")).warnings().is_empty());
+    }
+}

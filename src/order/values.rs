@@ -13,8 +13,19 @@ use crate::text::printable;
 pub fn username(value: &[u8]) -> Result<Vec<u8>, Reason> {
     match value.contains(&b':') {
         true => Err(Reason::ColonInUsername),
+        false if has_control(value) => Err(Reason::ControlCharacter),
         false => Ok(value.to_vec()),
     }
+}
+
+/// Whether a value has a control character, such as the end of a line from a file with CRLF.
+pub fn has_control(value: &[u8]) -> bool {
+    value.iter().any(u8::is_ascii_control)
+}
+
+/// Whether a value is in quotes.
+pub fn is_quoted(value: &[u8]) -> bool {
+    matches!(value, [b'"', .., b'"'] | [b'\'', .., b'\''])
 }
 
 /// An IPv4 address, or the network address of an IPv6 subnet: the webservice routes IPv6 in /64

@@ -20,6 +20,9 @@ pub const NO_PREEMPT_OPTION: &CStr = c"hetzner-nopreempt";
 /// What every action of this plugin begins with.
 const OURS: &str = "hetzner-";
 
+/// A shorter secret may occur in another value by chance.
+const LEAST_SECRET: usize = 6;
+
 /// The values of the plugin's options, as they were given.
 pub struct Options {
     pub health: Vec<Vec<u8>>,
@@ -79,6 +82,14 @@ pub fn check(options: &Options) -> Findings {
     findings
 }
 
+/// The secret in the first `legion` option, if it is long enough to be recognized elsewhere.
+fn legion_secret() -> Option<String> {
+    let legion = uwsgi::settings::option(c"legion")?;
+    let cipher_and_secret = legion.split(' ').nth(3)?;
+    let (_, secret) = cipher_and_secret.split_once(':')?;
+    (secret.len() >= LEAST_SECRET).then(|| secret.to_string())
+}
+
 impl Findings {
     fn check_hook(&mut self, legion: &str, hook: &Hook) {
         let place = format!("legion \"{legion}\", legion-{}", hook.event);
@@ -90,6 +101,18 @@ impl Findings {
             return;
         }
         let line = |what: &dyn Display| format!("{place}: {}: {what}", hook.action);
+        if let Some(secret) = legion_secret() {
+            let is_inserted = hook
+                .argument
+                .windows(secret.len())
+                .any(|part| part == secret.as_bytes());
+            if is_inserted {
+                self.mistakes.push(line(
+                    &"it contains the secret of a legion: in an ini file %(legion) inserts the value \
+                      of that option; write %% for a percent sign",
+                ));
+            }
+        }
         match Order::parse(&hook.argument) {
             Ok(order) => {
                 self.warnings

@@ -16,6 +16,13 @@ pub const TESTS: &[Test] = tests![
     boot_refuses_missing_files,
     boot_warns_of_a_low_tolerance,
     boot_warns_of_http,
+    boot_refuses_a_legion_that_would_never_elect,
+    boot_refuses_a_control_character_in_the_login,
+    boot_refuses_the_secret_of_the_legion_in_a_value,
+    boot_refuses_private_addresses_at_hetzner,
+    boot_refuses_bad_health_checks_all_at_once,
+    boot_warns_of_quotes,
+    boot_does_not_judge_the_quorum_of_a_multicast_legion,
     boot_is_silent_about_a_good_configuration,
     boot_without_a_legion_is_fine,
     config_from_the_command_line,
@@ -181,6 +188,132 @@ fn boot_warns_of_http(context: &Context) {
         &node,
         "url is http://, so the password crosses the network to robot.invalid",
         PATIENCE,
+    );
+}
+
+fn boot_refuses_a_legion_that_would_never_elect(context: &Context) {
+    let robot = robot();
+    let refusal = |member: &str| {
+        let config = NodeConfig::new()
+            .line(member)
+            .line(format!("legion-lord = failover {}", action(&robot, "")))
+            .line("legion-death-on-lord-error = 300");
+        errors(&refused(context, &config)).join("\n")
+    };
+    let secret = "secret1";
+    for (member, part) in [
+        (
+            format!("legion = failover [::1]:2000 9999 aes-256-cbc:{secret}"),
+            "legion \"failover\", legion: [::1]:2000: uWSGI's Legion sends",
+        ),
+        (
+            format!(
+                "legion = failover 127.0.0.1:0 9999 aes-256-cbc:{secret}\n\
+                 legion-node = failover node2.invalid:2000"
+            ),
+            "legion \"failover\", legion-node: node2.invalid:2000: this name has no IPv4 address",
+        ),
+        (
+            format!("legion = failover 127.0.0.1:0 70000 aes-256-cbc:{secret}"),
+            "the valor of this node (70000) is above 65535",
+        ),
+        (
+            format!("legion = failover 127.0.0.1:0 9999 aes-256-gcm:{secret}"),
+            "AEAD cipher",
+        ),
+    ] {
+        let errors = refusal(&member);
+        // An old OpenSSL does not tell what kind a cipher is.
+        assert!(errors.contains(part), "{part}\n{errors}");
+    }
+}
+
+fn boot_refuses_a_control_character_in_the_login(context: &Context) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "BAR\r\n").unwrap();
+    let robot = robot();
+    let action = action(&robot, "").replace("BAR", &format!("@({})", file.display()));
+    let errors = errors(&refused(context, &lone_node(&action))).join("\n");
+    assert!(
+        errors.contains("password: contains a control character"),
+        "{errors}"
+    );
+}
+
+fn boot_refuses_the_secret_of_the_legion_in_a_value(context: &Context) {
+    let robot = robot();
+    let action = action(&robot, "").replace("BAR", "x%(legion)y");
+    let errors = errors(&refused(context, &lone_node(&action))).join("\n");
+    assert!(
+        errors.contains("it contains the secret of a legion"),
+        "{errors}"
+    );
+    assert!(!errors.contains("secret1"), "{errors}");
+}
+
+fn boot_refuses_private_addresses_at_hetzner(context: &Context) {
+    for address in ["10.0.0.2", "127.0.0.1", "0.0.0.0", "255.255.255.255"] {
+        let action = format!("hetzner-failoverip:user=A,pass=B,ip=4.4.4.4,active_ip={address}");
+        let errors = errors(&refused(context, &lone_node(&action))).join("\n");
+        assert!(
+            errors.contains("active_ip: ") && errors.contains("is not a public address"),
+            "{errors}"
+        );
+    }
+}
+
+fn boot_refuses_bad_health_checks_all_at_once(context: &Context) {
+    let robot = robot();
+    let config = lone_node(&action(&robot, ""))
+        .line("hetzner-health = failover url=ftp://x/,interval=0")
+        .line("hetzner-health = other url=http://127.0.0.1/")
+        .line("hetzner-health = failover url=https://localhost/,ca_file=/nonexistent/ca.pem")
+        .line("hetzner-nopreempt = third");
+    let errors = errors(&refused(context, &config));
+    for part in [
+        "legion \"failover\", hetzner-health: url: `ftp://x/` is not",
+        "legion \"failover\", hetzner-health: interval: `0`",
+        "hetzner-health: there is no legion \"other\"",
+        "/nonexistent/ca.pem",
+        "hetzner-nopreempt: there is no legion \"third\"",
+    ] {
+        assert!(
+            errors.iter().any(|error| error.contains(part)),
+            "{part}\n{errors:#?}"
+        );
+    }
+    assert_eq!(errors.len(), 5, "{errors:#?}");
+}
+
+fn boot_warns_of_quotes(context: &Context) {
+    let robot = robot();
+    let action = action(&robot, "").replace("FOO", "\"FOO\"");
+    let node = context.start(&lone_node(&action));
+    wait(
+        &node,
+        "WARNING legion \"failover\", legion-lord: hetzner-failoverip: username is in quotes",
+        PATIENCE,
+    );
+}
+
+fn boot_does_not_judge_the_quorum_of_a_multicast_legion(context: &Context) {
+    let robot = robot();
+    let legion = Legion::of(1);
+    let config = NodeConfig::new()
+        .line(format!(
+            "legion-mcast = failover 225.1.1.1:{} 9999 {}",
+            legion.ports[0], legion.cipher
+        ))
+        .line("legion-quorum = failover 2")
+        .line(format!("legion-lord = failover {}", action(&robot, "")))
+        .line("legion-death-on-lord-error = 300");
+    let node = context.start(&config);
+    wait(&node, "legion manager thread enabled", PATIENCE);
+    assert!(
+        !node.log().contains("legion-quorum"),
+        "{}",
+        node.log().text()
     );
 }
 

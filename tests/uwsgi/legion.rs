@@ -79,7 +79,7 @@ fn legion_heartbeat_while_refused(context: &Context) {
 }
 
 /// What a node logs when its takeover failed.
-const STEPPED_BACK: &str = "stepping back; this node votes";
+const STEPPED_BACK: &str = ": this node votes, but ";
 
 /// The webservice fails until these nodes have, and then works.
 fn returns(cluster: Cluster, failing: &[usize]) {

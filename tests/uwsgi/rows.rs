@@ -585,6 +585,6 @@ fn an_answer_about_another_ip_is_not_believed(context: &Context) {
     ));
     context
         .take_over(&action(&robot, ""))
-        .failed("but about 5.5.5.5");
+        .failed("but for 5.5.5.5");
     not_routed(&robot);
 }

@@ -30,7 +30,7 @@ pub const TESTS: &[Test] = tests![
     health_alone_it_stands_all_the_same
 ];
 
-const STEPPED_BACK: &str = "stepping back; this node votes";
+const STEPPED_BACK: &str = ": this node votes, but ";
 
 /// As it is recommended.
 const USUAL: &str = "legion-death-on-lord-error = 300";
@@ -141,7 +141,7 @@ fn standing_nopreempt_keeps_the_lord(context: &Context) {
     cluster.is_settled_on(0);
     cluster.kill(0);
     cluster.is_settled_on(1);
-    cluster.wait(1, "keeps that when a higher valor comes back");
+    cluster.wait(1, "stays Lord even if a node with a higher valor returns");
     cluster.start(0);
     cluster.wait_for_rounds(0, 10);
     assert_eq!(cluster.lords(), [1], "{}", cluster.logs());

@@ -77,7 +77,7 @@ fn watch_stops_after_a_refused_login(context: &Context) {
     robot.set_password("another");
     let line = wait(
         &node,
-        "cannot be checked whether it is still routed",
+        "could not check the route; will not retry",
         LOOKED,
     );
     assert!(line.contains("ERROR") && line.contains("401"), "{line}");
@@ -85,7 +85,7 @@ fn watch_stops_after_a_refused_login(context: &Context) {
     assert_eq!(looks, 1);
     // The next one would come within a minute.
     assert!(!robot.wait_for_requests(Method::Get, looks + 1, Duration::from_secs(70)));
-    assert_eq!(node.log().count("cannot be checked whether"), 1);
+    assert_eq!(node.log().count("could not check the route"), 1);
 }
 
 fn watch_of_an_endpoint_without_get_is_one_look(context: &Context) {
@@ -93,7 +93,7 @@ fn watch_of_an_endpoint_without_get_is_one_look(context: &Context) {
     robot.order(When::Always(Method::Get), Fault::page(405));
     let node = context.start(&lone_node(&action(&robot, "watch=60")));
     wait(&node, LORD, PATIENCE);
-    wait(&node, "the endpoint has no GET", LOOKED);
+    wait(&node, "the endpoint does not support GET", LOOKED);
     assert!(!robot.wait_for_requests(Method::Get, 2, Duration::from_secs(70)));
 }
 

@@ -149,7 +149,7 @@ fn an_answer_about_the_subnet_of_our_failover_ip_says_what_to_write() {
     let Change::Refused(problem) = change(200, other) else {
         panic!("a refusal");
     };
-    assert!(problem.to_string().contains("about 4.4.5.0"), "{problem}");
+    assert!(problem.to_string().contains("for 4.4.5.0"), "{problem}");
 }
 
 #[test]
