@@ -1,22 +1,23 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak memcheck bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak older-nodes memcheck bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
-	@echo 'make demo   three uWSGI nodes on this machine, and what happens when servers die'
-	@echo 'make test   all tests, against real uWSGIs'
-	@echo 'make soak   ten thousand takeovers in one process (a minute or two)'
-	@echo 'make memcheck  the tests with every uWSGI under valgrind (ten minutes)'
-	@echo 'make bench  figures beside those of curl: BENCHMARKS.md and BENCHMARKS.svg'
-	@echo 'make build  the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
-	@echo 'make install   that, where uwsgi looks for plugins, or in PLUGINDIR (DESTDIR goes before it)'
-	@echo 'make dist      an archive of it in target/dist, the same for everybody who builds this commit'
-	@echo 'make deb       a Debian package of it in target/dist; make deb-test, as root, tries it out'
-	@echo 'make package-test   what install and dist do, tried out in a directory'
-	@echo 'make reproducible   whether two builds of the last commit give the same file'
-	@echo 'make matrix    all tests of the archive in every uWSGI from 2.0.1 on (ten minutes)'
-	@echo 'make check  what must be clean before a commit: format, lints, documentation'
-	@echo 'make deny   licences, sources and advisories of all dependencies'
+	@echo 'make demo            three uWSGI nodes on this machine, and what happens when servers die'
+	@echo 'make test            all tests, in real uWSGIs'
+	@echo 'make soak            ten thousand takeovers in one process (two minutes)'
+	@echo 'make memcheck        the tests with every uWSGI under valgrind (ten minutes)'
+	@echo 'make bench           measures beside curl, and writes BENCHMARKS.md'
+	@echo 'make build           the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
+	@echo 'make install         installs it where uwsgi looks for plugins, or in PLUGINDIR (below DESTDIR)'
+	@echo 'make dist            an archive in target/dist, identical for everyone who builds this commit'
+	@echo 'make deb             a Debian package in target/dist; make deb-test tries it out, as root'
+	@echo 'make package-test    tries out what make install and make dist do, in a temporary directory'
+	@echo 'make reproducible    checks that two builds of the last commit give the same file'
+	@echo 'make matrix          all tests of the archive in every uWSGI from 2.0.1 on (ten minutes)'
+	@echo 'make older-nodes OLDER=REVISION   one legion with nodes that run an older version'
+	@echo 'make check           format, lints and documentation: must be clean before a commit'
+	@echo 'make deny            licences, sources and advisories of all dependencies'
 
 demo:
 	@tests/demo.sh
@@ -31,6 +32,9 @@ soak:
 	@tests/setup.sh test
 	@tests/build-plugin.sh
 	@SOAK=10000 tests/run.sh --test uwsgi soak_
+
+older-nodes:
+	@tests/older-nodes.sh
 
 memcheck:
 	@tests/memcheck.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares what `make demo` and `make test` need: tools, headers, and a uWSGI of our own.
+# Prepares what `make demo` and `make test` need: tools, headers, and a uWSGI of its own.
 #
 #   tests/setup.sh                      the tools, and uWSGI 2.0.31 in target/uwsgi/2.0.31/uwsgi
 #   tests/setup.sh test                 also valgrind, and the distribution's own uWSGI (uwsgi-core), where apt offers it

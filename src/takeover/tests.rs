@@ -670,7 +670,11 @@ fn a_used_up_limit_is_named() {
         ..USUAL
     };
     let ended = run_with(setting, vec![], Some(|| (Change::Done, elsewhere())));
-    ended.failed("has reached its limit of POST requests", false, &ended.asked);
+    ended.failed(
+        "has reached its limit of POST requests",
+        false,
+        &ended.asked,
+    );
 }
 
 #[test]

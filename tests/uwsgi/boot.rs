@@ -440,7 +440,7 @@ fn config_with_a_password_file(context: &Context) {
 }
 
 /// The example of the documentation, but for what cannot be had on loopback: the nodes'
-/// addresses, and a webservice of our own. A legion of one does not wait for its peers.
+/// addresses, and the mock Robot. A legion of one does not wait for its peers.
 fn the_mission_s_ini_works(context: &Context) {
     mission_with(context, "aes-256-cbc");
 }

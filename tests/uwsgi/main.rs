@@ -20,6 +20,7 @@ mod hostile;
 mod injection;
 mod kvlist;
 mod legion;
+mod older;
 mod proxy;
 mod rows;
 mod secrets;
@@ -67,6 +68,9 @@ fn main() -> ExitCode {
             soak::TESTS,
         ]
         .concat();
+        if older::plugin().is_some() {
+            tests.extend(older::TESTS);
+        }
         if context.is_our_own() {
             tests.extend([build::TESTS, valgrind::TESTS].concat());
         }

@@ -75,11 +75,7 @@ fn watch_stops_after_a_refused_login(context: &Context) {
     let node = context.start(&lone_node(&action(&robot, "watch=60")));
     wait(&node, LORD, PATIENCE);
     robot.set_password("another");
-    let line = wait(
-        &node,
-        "could not check the route; will not retry",
-        LOOKED,
-    );
+    let line = wait(&node, "could not check the route; will not retry", LOOKED);
     assert!(line.contains("ERROR") && line.contains("401"), "{line}");
     let looks = robot.count(Method::Get);
     assert_eq!(looks, 1);

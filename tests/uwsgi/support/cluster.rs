@@ -1,10 +1,11 @@
 //! Real uWSGI nodes, a mock Robot, and an observer that listens.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use testbed::robot::{Method, Robot, Settings};
 use testbed::tcp_relay::{State, TcpRelay};
-use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE, Relay};
+use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE, Relay, plugins_dir};
 
 use crate::context::{Context, action_to, ip};
 
@@ -33,6 +34,8 @@ pub struct Cluster<'a> {
     ways_to_robot: Vec<TcpRelay>,
     /// A node without the plugin.
     plain: Option<usize>,
+    /// Nodes with another plugin, and the directory that it is in.
+    older: Option<(Vec<usize>, tempfile::TempDir)>,
 }
 
 impl<'a> Cluster<'a> {
@@ -69,6 +72,7 @@ impl<'a> Cluster<'a> {
             ways: Vec::new(),
             ways_to_robot: Vec::new(),
             plain: None,
+            older: None,
         }
     }
 
@@ -89,6 +93,13 @@ impl<'a> Cluster<'a> {
     /// Has a node run without the plugin. It only votes and stands.
     pub fn without_plugin(mut self, node: usize) -> Cluster<'a> {
         self.plain = Some(node);
+        self
+    }
+
+    /// Has nodes run with another plugin.
+    pub fn with_older_plugin(mut self, nodes: &[usize], plugin: &Path) -> Cluster<'a> {
+        let directory = plugins_dir(plugin).expect("the older plugin can be copied");
+        self.older = Some((nodes.to_vec(), directory));
         self
     }
 
@@ -209,7 +220,16 @@ impl<'a> Cluster<'a> {
         if let Some(before) = self.nodes[node].take() {
             self.logs_before.push(before.log().text());
         }
-        self.nodes[node] = Some(self.context.start(&self.config(node)));
+        let mut launch = self.context.launch();
+        if let Some((_, directory)) = self
+            .older
+            .as_ref()
+            .filter(|(nodes, _)| nodes.contains(&node))
+        {
+            launch.plugins_dir = Some(directory.path().to_path_buf());
+        }
+        let started = Node::start(&launch, &self.config(node).ini());
+        self.nodes[node] = Some(started.expect("uWSGI starts"));
     }
 
     pub fn node(&self, node: usize) -> &Node {
