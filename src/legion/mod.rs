@@ -5,6 +5,8 @@ pub mod health;
 pub mod heartbeat;
 pub mod lordship;
 pub mod member;
+#[cfg(test)]
+mod outage;
 pub mod standing;
 pub mod standstill;
 pub mod watch;

@@ -220,7 +220,12 @@ impl Takeover<'_> {
             Some(Look::Unanswered(problem)) => {
                 self.reason = problem.to_string();
                 match self.pace.bounds().cautious {
-                    true => Next::Recover,
+                    true => {
+                        self.say(format!("{problem}; looking again until there is an answer"));
+                        let wait = self.pace.probe_wait();
+                        self.pace.sleep(wait);
+                        Next::Recover
+                    }
                     false => Next::Change,
                 }
             }
@@ -360,7 +365,9 @@ impl Takeover<'_> {
     fn recover(&mut self) -> Next {
         let mut was_unanswered = self.changes == 0;
         let mut due = None;
-        self.pace.restart_looks();
+        if self.changes <= 1 {
+            self.pace.restart_looks();
+        }
         loop {
             match self.look_by(due) {
                 Err(NoLook::OutOfTime) => return self.end_out_of_time(),

@@ -10,8 +10,11 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait between two looks that get no answer. Such looks may go on for the whole
 /// deadline, and the requests an hour are limited.
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(15);
+/// The same once a maintenance takes longer than this.
+const LATER_PROBE_WAIT: Duration = Duration::from_secs(45);
+const LONG_MAINTENANCE: Duration = Duration::from_secs(120);
 /// The same for a takeover that follows a failed one: others try in turn.
-const CAUTIOUS_PROBE_WAIT: Duration = Duration::from_secs(45);
+const CAUTIOUS_PROBE_WAIT: Duration = Duration::from_secs(54);
 /// The first wait between two attempts to connect.
 const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
 /// While a change may be running, the next is sent this long after the last at the earliest. By
@@ -145,10 +148,13 @@ impl<'a> Pace<'a> {
         wait
     }
 
-    /// The same while looks get no answer: 2 s, growing to 15 s.
+    /// The same while looks get no answer: 2 s, growing to 15 s, and later 45 s.
     pub fn probe_wait(&mut self) -> Duration {
         if self.bounds.cautious {
             return CAUTIOUS_PROBE_WAIT;
+        }
+        if self.elapsed() > LONG_MAINTENANCE {
+            return LATER_PROBE_WAIT;
         }
         let wait = self.next_look_wait;
         self.next_look_wait = (wait * 3 / 2).min(MAX_PROBE_WAIT);

@@ -370,7 +370,7 @@ fn after_a_maintenance_the_next_post_follows_soon() {
         Get(elsewhere()),
         Post(Change::Done),
     ])
-    .is_routed("P0 G0 P2 G2 G4 G7 G12 P14");
+    .is_routed("P0 G0 P2 G2 G5 G10 G16 P18");
 }
 
 #[test]
@@ -578,7 +578,7 @@ fn after_a_failed_takeover_nothing_is_posted_until_a_look_is_answered() {
         vec![],
         Some(|| (Change::Done, Look::Unanswered(status(503)))),
     );
-    ended.failed("503", false, "G0 G0 G45 G90 G135 G180 G225 G270");
+    ended.failed("503", false, "G0 G54 G108 G162 G216 G270");
     let steps = vec![
         Get(Look::NotConnected(unconnected())),
         Get(Look::NotConnected(unconnected())),
@@ -587,11 +587,12 @@ fn after_a_failed_takeover_nothing_is_posted_until_a_look_is_answered() {
     ];
     let ended = run_with(cautious(), at_once(steps), None);
     assert_eq!(ended.asked, "G0 G1 G3 P3");
-    let mut steps = vec![Get(Look::Unanswered(status(503)))];
-    steps.push(Get(Look::Unanswered(status(503))));
-    steps.push(Get(elsewhere()));
-    steps.push(Post(Change::Done));
-    run_with(cautious(), at_once(steps), None).is_routed("G0 G0 G45 P47");
+    let steps = vec![
+        Get(Look::Unanswered(status(503))),
+        Get(elsewhere()),
+        Post(Change::Done),
+    ];
+    run_with(cautious(), at_once(steps), None).is_routed("G0 G54 P56");
 }
 
 // The limits.
@@ -602,7 +603,7 @@ fn five_posts_are_sent_at_most_and_cover_the_deadline() {
     assert!(
         ended
             .asked
-            .starts_with("P0 G0 P2 G2 P76 G76 P151 G151 P226 G226 G228"),
+            .starts_with("P0 G0 P2 G2 P76 G76 P151 G151 P226 G226 G270"),
         "{}",
         ended.asked
     );
@@ -626,11 +627,10 @@ fn with_no_post_left_the_looks_go_on() {
         steps.push(Post(Change::Failing(status(503))));
         steps.push(Get(elsewhere()));
     }
-    steps.push(Get(elsewhere()));
     steps.push(Get(Look::Ours));
     let ended = run(steps);
     assert!(matches!(ended.outcome, Outcome::Routed));
-    assert_eq!(ended.asked.split(' ').next_back(), Some("G230"));
+    assert_eq!(ended.asked.split(' ').next_back(), Some("G270"));
 }
 
 #[test]
