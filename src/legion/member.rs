@@ -222,11 +222,13 @@ impl Member {
             if standing != before {
                 tasks.push(Task::Stands(standing));
             }
-            // Others are to replace it, or nobody is there whom a quiet change would leave as Lord.
+            // Others are to replace it, or there is no Lord whom a quiet change would leave in place.
+            // Without a quorum, peers that forget a node for a moment elect themselves.
+            let needs_votes = legion.electorate().1 > 1;
             let is_announced = match (seen.is_lord, standing) {
                 (true, Standing::Sick) => true,
                 (true, _) => false,
-                (false, _) => !seen.has_rival && !peers.is_empty(),
+                (false, _) => needs_votes && !seen.has_rival && !peers.is_empty(),
             };
             let target = state.candidacy.valor();
             state.valor.set(legion, thread, target, is_announced, now);
