@@ -11,11 +11,13 @@ use crate::legion::heartbeat::{Heartbeat, Mandate, WorkerError, run_with_heartbe
 use crate::legion::member::Member;
 use crate::legion::standstill::Standstill;
 use crate::legion::watch::Finding;
+use crate::metrics::Ended;
 use crate::order::Order;
 use crate::robot::{self, Client, SetupError};
 use crate::sys;
 use crate::takeover::{
-    self, Bounds, Budget, Clock, Failure, Look, Outcome, Problem, Report, Seconds, Surroundings,
+    self, Bounds, Budget, Clock, Failure, Look, Outcome, Problem, Provider, Report, Seconds,
+    Surroundings,
 };
 use crate::uwsgi::{self, Caller, Legion, LegionThread, log, settings};
 
@@ -133,6 +135,13 @@ fn take_over(call: &Call, order: Order) -> End {
         pulse.end(sys::uptime().saturating_sub(start));
     }
     warn_of_shortfall();
+    if let Some(address) = call
+        .member
+        .and_then(|member| member.figures.address(target.ip))
+    {
+        let (now, ended) = (sys::uptime(), Ended::of(&ended));
+        address.note_takeover(now, sys::unix_time(), now.saturating_sub(start), &ended);
+    }
     let end = target.log_end(ended);
     let succeeded = match end {
         End::Succeeded => Some(true),
@@ -186,6 +195,13 @@ fn run(
     Ok(takeover::take_over(bounds, &mut client, around))
 }
 
+/// A look that has ended.
+pub struct Looked {
+    pub finding: Finding,
+    /// How many requests were sent.
+    pub requests: u32,
+}
+
 /// Looks where the address is routed, on a thread of its own that ends with that.
 ///
 /// # Errors
@@ -193,21 +209,40 @@ fn run(
 pub fn look(
     order: Order,
     budget: Arc<Mutex<Budget>>,
-) -> std::io::Result<std::thread::JoinHandle<Finding>> {
+) -> std::io::Result<std::thread::JoinHandle<Looked>> {
     crate::isolation::spawn("look", move || {
         let mut client = match Client::new(&order) {
             Ok(client) => client,
-            Err(error) => return Finding::Unanswered(Problem::new(error)),
+            Err(error) => {
+                return Looked {
+                    finding: Finding::Unanswered(Problem::new(error)),
+                    requests: 0,
+                };
+            }
         };
         let within = order.timeout.min(LOOK_TIME);
         let mut look =
             || -> Option<Look> { takeover::look_once(&mut client, within, &budget, sys::uptime()) };
         let first = look();
-        Finding::of(first, || {
+        let finding = Finding::of(first, || {
             std::thread::sleep(BETWEEN_LOOKS);
             look()
-        })
+        });
+        Looked {
+            finding,
+            requests: client.requests(),
+        }
     })
+}
+
+impl Ended<'_> {
+    /// How a takeover ended, as far as it is counted.
+    fn of(ended: &Result<Result<Report, SetupError>, WorkerError>) -> Ended<'_> {
+        match ended {
+            Ok(Ok(report)) => Ended::Reported(report),
+            Ok(Err(_)) | Err(_) => Ended::Failed,
+        }
+    }
 }
 
 /// The address, and where it is to be routed.

@@ -10,6 +10,7 @@
 //! | `probe` | probes an application |
 //! | `history` | what this process remembers of its takeovers |
 //! | `legion` | what uWSGI leaves undone: heartbeat, standing, lordship, looks |
+//! | `metrics` | what is counted, and where each address was last seen |
 //! | `robot` | the Robot webservice: requests, and what their answers mean |
 //! | `order` | an argument becomes a validated order |
 //! | `takeover` | the procedure, over its own port; it knows no webservice and no uWSGI |
@@ -31,6 +32,7 @@ mod history;
 #[allow(unsafe_code)] // memory is the kernel's, and a forked process has its own rules
 mod isolation;
 mod legion;
+mod metrics;
 mod order;
 #[allow(unsafe_code)] // uWSGI calls it
 mod plugin;

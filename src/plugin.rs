@@ -7,16 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::action::{self, Call, Target};
+use crate::action::{self, Call, Looked, Target};
 use crate::history::History;
 use crate::legion::lordship::Doubt;
 use crate::legion::member::{Member, Task};
 use crate::legion::standstill::Standstill;
-use crate::legion::watch::{Cause, Finding, Verdict};
+use crate::legion::watch::{Cause, Verdict};
+use crate::metrics;
 use crate::preflight::{self, Findings, Options};
 use crate::probe::RunningCheck;
 use crate::sys;
 use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
+use crate::uwsgi::metrics::Metric;
 use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
 
 /// What uWSGI's actions return.
@@ -27,6 +29,8 @@ const FAILED: c_int = -1;
 struct State {
     /// The legions that have a hook of ours, as found at boot.
     members: OnceLock<Vec<Member>>,
+    /// What uWSGI shows of them.
+    metrics: OnceLock<Vec<Metric>>,
     history: OnceLock<Arc<History>>,
     standstill: Standstill,
     /// The look that is under way. There is one at a time.
@@ -39,7 +43,7 @@ struct State {
 
 /// A look at a route, on a thread of its own.
 struct RunningLook {
-    thread: JoinHandle<Finding>,
+    thread: JoinHandle<Looked>,
     target: Target,
     /// The member and its route.
     member: usize,
@@ -51,6 +55,7 @@ struct RunningLook {
 
 static STATE: State = State {
     members: OnceLock::new(),
+    metrics: OnceLock::new(),
     history: OnceLock::new(),
     standstill: Standstill::new(),
     look: Mutex::new(None),
@@ -191,8 +196,30 @@ unsafe extern "C" fn init() -> c_int {
                 })
                 .collect()
         });
+        STATE.metrics.get_or_init(|| show_figures(STATE.members()));
     });
     DONE
+}
+
+/// Makes uWSGI show what is counted, if its metrics are on.
+fn show_figures(members: &[Member]) -> Vec<Metric> {
+    let legions: Vec<String> = members.iter().map(|member| member.legion.name()).collect();
+    let names = metrics::legion_names(&legions);
+    let mut shown = Vec::new();
+    for (member, name) in members.iter().zip(names) {
+        let numbers = member.figures.numbers().into_iter();
+        shown.extend(numbers.filter_map(|(end, kind, number)| {
+            uwsgi::metrics::register(&format!("hetzner.{name}.{end}"), kind, number)
+        }));
+        let legion = member.legion.name();
+        if !shown.is_empty() && name != legion {
+            log!(
+                NAME,
+                "legion \"{legion}\": its metrics are named hetzner.{name}"
+            );
+        }
+    }
+    shown
 }
 
 fn check_configuration() -> Findings {
@@ -241,6 +268,9 @@ fn look_at_checks(member: usize, legion: Legion) -> bool {
 /// what a takeover will read must be readable now too.
 unsafe extern "C" fn postinit_apps() {
     guard("postinit_apps", || {
+        for metric in STATE.metrics.get().into_iter().flatten() {
+            metric.forget_stored();
+        }
         exit_for_mistakes(&check_configuration().mistakes);
     });
 }
@@ -326,10 +356,13 @@ fn finish_look() {
         return;
     };
     drop(running);
-    let Ok(finding) = look.thread.join() else {
+    let Ok(Looked { finding, requests }) = look.thread.join() else {
         return;
     };
     let member = &STATE.members()[look.member];
+    if let Some(address) = member.figures.address(look.target.ip) {
+        address.note_requests(requests);
+    }
     if STATE.history().takeovers() != Some(look.takeovers) || !member.legion.is_lord() {
         return;
     }

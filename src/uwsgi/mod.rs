@@ -7,6 +7,7 @@
 pub mod abi;
 pub mod legacy_cipher;
 mod legion;
+pub mod metrics;
 pub mod settings;
 
 use std::ffi::{CStr, CString, c_int};
