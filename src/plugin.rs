@@ -12,7 +12,7 @@ use crate::history::History;
 use crate::legion::lordship::Doubt;
 use crate::legion::member::{Member, Task};
 use crate::legion::standstill::Standstill;
-use crate::legion::watch::{Cause, Verdict};
+use crate::legion::watch::{Cause, Note, Verdict};
 use crate::metrics;
 use crate::preflight::{self, Findings, Options};
 use crate::probe::RunningCheck;
@@ -45,6 +45,7 @@ struct State {
 struct RunningLook {
     thread: JoinHandle<Looked>,
     target: Target,
+    alarm: Option<Vec<u8>>,
     /// The member and its route.
     member: usize,
     route: usize,
@@ -336,11 +337,13 @@ fn begin_look(index: usize, member: &Member, route: usize, cause: Cause) {
     };
     member.note_look(route, sys::uptime());
     let (target, budget) = (Target::of(&order), STATE.history().budget(&order));
+    let alarm = order.alarm.clone();
     // Without a thread it is tried again when the next look is due.
     if let Ok(thread) = action::look(order, budget) {
         *running = Some(RunningLook {
             thread,
             target,
+            alarm,
             member: index,
             route,
             cause,
@@ -366,12 +369,15 @@ fn finish_look() {
     if STATE.history().takeovers() != Some(look.takeovers) || !member.legion.is_lord() {
         return;
     }
-    let ip = look.target.ip;
+    let log_note = |note: &Note| {
+        let alarm = look.alarm.as_deref().filter(|_| note.is_alarming());
+        action::log_line(alarm, format_args!("{}: {note}", look.target.ip));
+    };
     match member.judge(look.route, sys::uptime(), look.cause, finding) {
         Verdict::Nothing => {}
-        Verdict::Log(note) => log!(action::NAME, "{ip}: {note}"),
+        Verdict::Log(note) => log_note(&note),
         Verdict::Retake(note) => {
-            log!(action::NAME, "{ip}: {note}");
+            log_note(&note);
             member.legion.forget_lordship();
         }
     }

@@ -57,6 +57,8 @@ pub struct Order {
     /// How often a Lord looks where the address is routed; `None` for never.
     pub watch: Option<Duration>,
     pub watch_action: WatchAction,
+    /// The uWSGI alarm to trigger when somebody has to look after the address.
+    pub alarm: Option<Vec<u8>>,
     /// By which addresses the webservice is reached.
     pub family: Family,
     pub trust: Trust,
@@ -93,6 +95,7 @@ struct Given {
     deadline: Option<Vec<u8>>,
     watch: Option<Vec<u8>>,
     watch_action: Option<Vec<u8>>,
+    alarm: Option<Vec<u8>>,
     connect: Option<Vec<u8>>,
     ssl_no_verify: bool,
     ca_file: Option<Vec<u8>>,
@@ -198,6 +201,7 @@ impl Given {
             b"deadline" => ("deadline", &mut self.deadline),
             b"watch" => ("watch", &mut self.watch),
             b"watch_action" => ("watch_action", &mut self.watch_action),
+            b"alarm" => ("alarm", &mut self.alarm),
             b"connect" => ("connect", &mut self.connect),
             b"ca_file" => ("ca_file", &mut self.ca_file),
             b"password" | b"pass" => {
@@ -238,6 +242,7 @@ impl Given {
             watch(text, MIN_WATCH, MAX_WATCH)
         });
         let watch_action = check.optional("watch_action", self.watch_action, WatchAction::parse);
+        let alarm = check.optional("alarm", self.alarm, |name| Ok(name.to_vec()));
         let timeout_given = self.timeout.is_some();
         let timeout = check.optional("timeout", self.timeout, |text| {
             seconds(text, 1, MAX_TIMEOUT)
@@ -262,6 +267,7 @@ impl Given {
             deadline: deadline.unwrap_or(DEFAULT_DEADLINE.max(timeout)),
             watch: watch.unwrap_or(Some(DEFAULT_WATCH)),
             watch_action: watch_action.unwrap_or_default(),
+            alarm,
             family: family.unwrap_or_default(),
             bundle_given: bundle.is_some(),
             trust: match (self.ssl_no_verify, bundle) {

@@ -5,6 +5,7 @@
 //! hook of the plugin but `on_load` is called.
 
 pub mod abi;
+pub mod alarm;
 pub mod legacy_cipher;
 mod legion;
 pub mod metrics;
