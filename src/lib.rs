@@ -16,6 +16,7 @@
 //! | `takeover` | the procedure, over its own port; it knows no webservice and no uWSGI |
 //! | `isolation` | a worker thread that leaves no secret behind |
 //! | `uwsgi` | uWSGI, as C has it and as the rest sees it |
+//! | `status` | the status line for systemd |
 //! | `secret`, `text`, `sys` | a password; foreign text for a log; the kernel |
 //!
 //! `unsafe` is allowed where uWSGI, the kernel or memory is touched: in `plugin`, `isolation`,
@@ -40,6 +41,7 @@ mod preflight;
 mod probe;
 mod robot;
 mod secret;
+mod status;
 #[allow(unsafe_code)] // the kernel and the C library
 mod sys;
 mod takeover;

@@ -205,7 +205,6 @@ impl Address {
         self.set_place(now, place);
     }
 
-    #[cfg(test)]
     pub fn place(&self) -> Place {
         lock(&self.place).0.clone()
     }

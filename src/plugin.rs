@@ -16,6 +16,7 @@ use crate::legion::watch::{Cause, Note, Verdict};
 use crate::metrics;
 use crate::preflight::{self, Findings, Options};
 use crate::probe::RunningCheck;
+use crate::status::{self, Status};
 use crate::sys;
 use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
 use crate::uwsgi::metrics::Metric;
@@ -39,6 +40,8 @@ struct State {
     options: Mutex<Options>,
     /// The health checks, each with the member whose application it probes.
     checks: Mutex<Vec<(usize, RunningCheck)>>,
+    /// systemd's, if it waits for it.
+    status: Mutex<Option<Status>>,
 }
 
 /// A look at a route, on a thread of its own.
@@ -62,6 +65,7 @@ static STATE: State = State {
     look: Mutex::new(None),
     options: Mutex::new(Options::new()),
     checks: Mutex::new(Vec::new()),
+    status: Mutex::new(None),
 };
 
 impl State {
@@ -197,6 +201,8 @@ unsafe extern "C" fn init() -> c_int {
                 })
                 .collect()
         });
+        *STATE.status.lock().unwrap_or_else(PoisonError::into_inner) =
+            Status::new(std::env::var_os(status::VARIABLE));
         STATE.metrics.get_or_init(|| show_figures(STATE.members()));
     });
     DONE
@@ -301,7 +307,23 @@ unsafe extern "C" fn master_cycle() {
                 do_task(index, member, task);
             }
         }
+        show_status(STATE.members());
     });
+}
+
+/// Tells systemd what changed.
+fn show_status(members: &[Member]) {
+    let mut status = STATE.status.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(status) = status.as_mut().filter(|_| !members.is_empty()) else {
+        return;
+    };
+    let line: Vec<String> = members.iter().map(Member::summary).collect();
+    if let Err(error) = status.show(&line.join(" | ")) {
+        log!(
+            NAME,
+            "WARNING the status line cannot be sent to systemd: {error}"
+        );
+    }
 }
 
 fn do_task(index: usize, member: &Member, task: Task) {

@@ -10,6 +10,7 @@ use super::watch::{Cause, Finding, Verdict, Watch};
 use crate::metrics::{Figures, Place};
 use crate::order::Order;
 use crate::sys;
+use crate::text::printable;
 use crate::uwsgi::{Hook, Legion, LegionThread, MainThread, settings};
 
 /// One legion that has a hook of ours.
@@ -250,6 +251,22 @@ impl Member {
         self.figures
             .note_cycle(now, legion.is_lord(), standing, is_sick);
         tasks
+    }
+
+    /// How the node stands, and where its addresses lead, as last seen.
+    pub fn summary(&self) -> String {
+        let legion = self.legion;
+        let lord = match legion.is_lord() {
+            true => "Lord",
+            false => "not Lord",
+        };
+        let standing = self.standing(&self.state()).word();
+        let name = printable(legion.name().as_bytes());
+        let mut summary = format!("legion {name}: {lord}, {standing}");
+        for address in &self.figures.addresses {
+            summary += &format!("; {} {}", address.ip, address.place());
+        }
+        summary
     }
 
     /// How the node stands. One whose valor may not be changed falls silent after a failure.

@@ -218,6 +218,17 @@ fn order(configured: u64) -> u64 {
 }
 
 impl Standing {
+    /// In a word or two.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Voter => "voter",
+            Standing::LastResort => "last resort",
+            Standing::Sick => "sick",
+            Standing::Fit => "fit",
+            Standing::Holder => "fit, keeps the lordship",
+        }
+    }
+
     /// As a metric has it: 0 for a voter, 1 for a last resort, 2 for a node that is fit.
     pub fn number(self) -> i64 {
         match self {
