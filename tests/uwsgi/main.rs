@@ -17,6 +17,7 @@ mod injection;
 mod kvlist;
 mod legion;
 mod memcheck;
+mod metrics;
 mod proxy;
 mod rows;
 mod secrets;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             slow::TESTS,
             watch::TESTS,
             standing::TESTS,
+            metrics::TESTS,
             rows::TESTS,
             boot::TESTS,
             legion::TESTS,
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             soak::TESTS,
         ]
         .concat();
+        tests.extend(metrics::optional_tests(context));
         if context.is_our_own() {
             tests.extend([build::TESTS, valgrind::TESTS].concat());
         }
