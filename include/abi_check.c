@@ -44,6 +44,10 @@ CHECK_FUNCTION(uwsgi_legion_action_register, struct uwsgi_legion_action *(*)(cha
 CHECK_FUNCTION(uwsgi_legion_get_by_name, struct uwsgi_legion *(*)(char *))
 CHECK_FUNCTION(uwsgi_legion_announce, int (*)(struct uwsgi_legion *))
 CHECK_FUNCTION(uwsgi_get_exported_opt, char *(*)(char *))
+CHECK_FUNCTION(uwsgi_register_metric, struct uwsgi_metric *(*)(char *, char *, uint8_t, char *, void *, uint32_t, void *))
+CHECK_FUNCTION(uwsgi_opt_get, struct uwsgi_option *(*)(char *))
+CHECK_FUNCTION(uwsgi_opt_add_string_list, void (*)(char *, char *, void *))
+CHECK_FUNCTION(uwsgi_alarm_trigger, void (*)(char *, char *, size_t))
 CHECK_FUNCTION(uwsgi_log, void (*)(const char *, ...))
 
 CHECK_MEMBER(uwsgi_plugin, on_load, void (*)(void))
@@ -62,5 +66,8 @@ CHECK_MEMBER(uwsgi_legion, suspended_til, time_t)
 CHECK_MEMBER(uwsgi_legion, i_am_the_lord, time_t)
 CHECK_MEMBER(uwsgi_legion, last_warning, time_t)
 CHECK_MEMBER(uwsgi_legion_node, last_seen, time_t)
+
+CHECK_MEMBER(uwsgi_metric, ptr, int64_t *)
+_Static_assert(UWSGI_METRIC_COUNTER == 0 && UWSGI_METRIC_GAUGE == 1, "the types of metrics differ in this uWSGI");
 
 #endif

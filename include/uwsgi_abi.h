@@ -157,6 +157,19 @@ struct hz_uwsgi_legion_action {
 	struct hz_uwsgi_legion_action *next;
 };
 
+/* Its beginning. uWSGI makes them, and later versions append to it. */
+struct hz_uwsgi_metric {
+	char *name;
+	char *oid;
+	size_t name_len;
+	size_t oid_len;
+	char *asn;
+	size_t asn_len;
+	uint8_t type;
+	int64_t initial_value;
+	int64_t *value;
+};
+
 /*
 	The table, in bytes. One entry a line, since the Rust test reads it too:
 
@@ -236,6 +249,10 @@ struct hz_uwsgi_legion_action {
     ABI_FIELD(uwsgi_legion_action, log_msg, 16, 8) \
     ABI_FIELD(uwsgi_legion_action, next, 24, 8) \
     ABI_SIZE(uwsgi_legion_action, 32) \
+    ABI_FIELD(uwsgi_metric, name, 0, 8) \
+    ABI_FIELD(uwsgi_metric, type, 48, 1) \
+    ABI_FIELD(uwsgi_metric, initial_value, 56, 8) \
+    ABI_FIELD(uwsgi_metric, value, 64, 8) \
     /* the end */
 
 #endif

@@ -1,6 +1,6 @@
 //! The legion action `hetzner-failoverip`: an order, its takeover, and the log lines about it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,11 +11,13 @@ use crate::legion::heartbeat::{Heartbeat, Mandate, WorkerError, run_with_heartbe
 use crate::legion::member::Member;
 use crate::legion::standstill::Standstill;
 use crate::legion::watch::Finding;
+use crate::metrics::Ended;
 use crate::order::Order;
 use crate::robot::{self, Client, SetupError};
 use crate::sys;
 use crate::takeover::{
-    self, Bounds, Budget, Clock, Failure, Look, Outcome, Problem, Report, Seconds, Surroundings,
+    self, Bounds, Budget, Clock, Failure, Look, Outcome, Problem, Provider, Report, Seconds,
+    Surroundings,
 };
 use crate::uwsgi::{self, Caller, Legion, LegionThread, log, settings};
 
@@ -101,7 +103,7 @@ fn take_over(call: &Call, order: Order) -> End {
     let target = Target::of(&order);
     log!(NAME, "{} -> {}", target.ip, target.server);
     let start = sys::uptime();
-    let url = order.url.clone();
+    let (url, alarm) = (order.url.clone(), order.alarm.clone());
     let budget = call.history.budget(&order);
     let past = call.history.past(&url);
     let nodes = call.member.map_or(1, Member::nodes);
@@ -131,7 +133,14 @@ fn take_over(call: &Call, order: Order) -> End {
         pulse.end(sys::uptime().saturating_sub(start));
     }
     warn_of_shortfall();
-    let end = target.log_end(ended);
+    if let Some(address) = call
+        .member
+        .and_then(|member| member.figures.address(target.ip))
+    {
+        let (now, ended) = (sys::uptime(), Ended::of(&ended));
+        address.note_takeover(now, sys::unix_time(), now.saturating_sub(start), &ended);
+    }
+    let end = target.log_end(ended, alarm.as_deref());
     let succeeded = match end {
         End::Succeeded => Some(true),
         End::Failed { .. } => Some(false),
@@ -139,6 +148,15 @@ fn take_over(call: &Call, order: Order) -> End {
     };
     call.history.note_end(&url, succeeded);
     end
+}
+
+/// Logs a line of a takeover or a look, and passes it to an alarm.
+pub fn log_line(alarm: Option<&[u8]>, text: fmt::Arguments) {
+    let line = format!("[{NAME}] {text}");
+    uwsgi::log_line(&line);
+    if let Some(alarm) = alarm {
+        uwsgi::alarm::trigger(alarm, &line);
+    }
 }
 
 /// A promise about passwords could not be kept: that must be known.
@@ -184,6 +202,13 @@ fn run(
     Ok(takeover::take_over(bounds, &mut client, around))
 }
 
+/// A look that has ended.
+pub struct Looked {
+    pub finding: Finding,
+    /// How many requests were sent.
+    pub requests: u32,
+}
+
 /// Looks where the address is routed, on a thread of its own that ends with that.
 ///
 /// # Errors
@@ -191,21 +216,40 @@ fn run(
 pub fn look(
     order: Order,
     budget: Arc<Mutex<Budget>>,
-) -> std::io::Result<std::thread::JoinHandle<Finding>> {
+) -> std::io::Result<std::thread::JoinHandle<Looked>> {
     crate::isolation::spawn("look", move || {
         let mut client = match Client::new(&order) {
             Ok(client) => client,
-            Err(error) => return Finding::Unanswered(Problem::new(error)),
+            Err(error) => {
+                return Looked {
+                    finding: Finding::Unanswered(Problem::new(error)),
+                    requests: 0,
+                };
+            }
         };
         let within = order.timeout.min(LOOK_TIME);
         let mut look =
             || -> Option<Look> { takeover::look_once(&mut client, within, &budget, sys::uptime()) };
         let first = look();
-        Finding::of(first, || {
+        let finding = Finding::of(first, || {
             std::thread::sleep(BETWEEN_LOOKS);
             look()
-        })
+        });
+        Looked {
+            finding,
+            requests: client.requests(),
+        }
     })
+}
+
+impl Ended<'_> {
+    /// How a takeover ended, as far as it is counted.
+    fn of(ended: &Result<Result<Report, SetupError>, WorkerError>) -> Ended<'_> {
+        match ended {
+            Ok(Ok(report)) => Ended::Reported(report),
+            Ok(Err(_)) | Err(_) => Ended::Failed,
+        }
+    }
 }
 
 /// The address, and where it is to be routed.
@@ -223,13 +267,17 @@ impl Target {
         }
     }
 
-    /// Logs the last line of a takeover.
-    fn log_end(&self, ended: Result<Result<Report, SetupError>, WorkerError>) -> End {
+    /// Logs the last line of a takeover. If somebody has to look after it, the alarm is triggered.
+    fn log_end(
+        &self,
+        ended: Result<Result<Report, SetupError>, WorkerError>,
+        alarm: Option<&[u8]>,
+    ) -> End {
         let report = match ended {
             Ok(Ok(report)) => report,
             // A file, a certificate or the environment: somebody has to fix it.
-            Ok(Err(setup)) => return self.log_failure(&setup, true),
-            Err(worker) => return self.log_failure(&worker, false),
+            Ok(Err(setup)) => return self.log_failure(&setup, true, alarm),
+            Err(worker) => return self.log_failure(&worker, false, alarm),
         };
         let Target { ip, server } = self;
         let summary = summary(&report);
@@ -248,16 +296,29 @@ impl Target {
             }
             Outcome::Failed(failure) => {
                 let for_good = Failure::is_for_good(&failure);
-                self.log_failure(&format!("{failure} ({summary})"), for_good)
+                let alarm = alarm.filter(|_| is_alarming(&failure));
+                self.log_failure(&format!("{failure} ({summary})"), for_good, alarm)
             }
             Outcome::Outdated => End::Outdated,
         }
     }
 
-    fn log_failure(&self, reason: &dyn Display, for_good: bool) -> End {
+    fn log_failure(&self, reason: &dyn Display, for_good: bool, alarm: Option<&[u8]>) -> End {
         let Target { ip, server } = self;
-        log!(NAME, "ERROR {ip} is not routed to {server}: {reason}");
+        log_line(
+            alarm,
+            format_args!("ERROR {ip} is not routed to {server}: {reason}"),
+        );
         End::Failed { for_good }
+    }
+}
+
+/// Whether somebody has to look after a takeover that failed: it failed for good, or at its deadline.
+/// Otherwise this node or another one tries again soon.
+fn is_alarming(failure: &Failure) -> bool {
+    match failure {
+        Failure::Refused(_) | Failure::OutOfTime { .. } => true,
+        Failure::Limited { .. } | Failure::NoConnection { .. } => false,
     }
 }
 

@@ -10,11 +10,13 @@
 //! | `probe` | probes an application |
 //! | `history` | what this process remembers of its takeovers |
 //! | `legion` | what uWSGI leaves undone: heartbeat, standing, lordship, looks |
+//! | `metrics` | what is counted, and where each address was last seen |
 //! | `robot` | the Robot webservice: requests, and what their answers mean |
 //! | `order` | an argument becomes a validated order |
 //! | `takeover` | the procedure, over its own port; it knows no webservice and no uWSGI |
 //! | `isolation` | a worker thread that leaves no secret behind |
 //! | `uwsgi` | uWSGI, as C has it and as the rest sees it |
+//! | `status` | the status line for systemd |
 //! | `secret`, `file`, `text`, `sys` | a password; files; foreign text for a log; the kernel |
 //!
 //! `unsafe` is allowed where uWSGI, the kernel or memory is touched: in `plugin`, `isolation`,
@@ -29,6 +31,7 @@ mod history;
 #[allow(unsafe_code)] // memory is the kernel's, and a forked process has its own rules
 mod isolation;
 mod legion;
+mod metrics;
 mod order;
 #[allow(unsafe_code)] // uWSGI calls it
 mod plugin;
@@ -38,6 +41,7 @@ mod probe;
 pub mod properties;
 mod robot;
 mod secret;
+mod status;
 #[allow(unsafe_code)] // the kernel and the C library
 mod sys;
 mod takeover;

@@ -7,16 +7,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::action::{self, Call, Target};
+use crate::action::{self, Call, Looked, Target};
 use crate::history::History;
 use crate::legion::lordship::Doubt;
 use crate::legion::member::{Member, Task};
 use crate::legion::standstill::Standstill;
-use crate::legion::watch::{Cause, Finding, Verdict};
+use crate::legion::watch::{Cause, Note, Verdict};
+use crate::metrics;
 use crate::preflight::{self, Findings, Options};
 use crate::probe::RunningCheck;
+use crate::status::{self, Status};
 use crate::sys;
 use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
+use crate::uwsgi::metrics::Metric;
 use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
 
 /// What uWSGI's actions return.
@@ -27,6 +30,8 @@ const FAILED: c_int = -1;
 struct State {
     /// The legions that have a hook of ours, as found at boot.
     members: OnceLock<Vec<Member>>,
+    /// What uWSGI shows of them.
+    metrics: OnceLock<Vec<Metric>>,
     history: OnceLock<Arc<History>>,
     standstill: Standstill,
     /// The look that is under way. There is one at a time.
@@ -35,12 +40,15 @@ struct State {
     options: Mutex<Options>,
     /// The health checks, each with the member whose application it probes.
     checks: Mutex<Vec<(usize, RunningCheck)>>,
+    /// systemd's, if it waits for it.
+    status: Mutex<Option<Status>>,
 }
 
 /// A look at a route, on a thread of its own.
 struct RunningLook {
-    thread: JoinHandle<Finding>,
+    thread: JoinHandle<Looked>,
     target: Target,
+    alarm: Option<Vec<u8>>,
     /// The member and its route.
     member: usize,
     route: usize,
@@ -51,11 +59,13 @@ struct RunningLook {
 
 static STATE: State = State {
     members: OnceLock::new(),
+    metrics: OnceLock::new(),
     history: OnceLock::new(),
     standstill: Standstill::new(),
     look: Mutex::new(None),
     options: Mutex::new(Options::new()),
     checks: Mutex::new(Vec::new()),
+    status: Mutex::new(None),
 };
 
 impl State {
@@ -190,8 +200,32 @@ unsafe extern "C" fn init() -> c_int {
                 })
                 .collect()
         });
+        *STATE.status.lock().unwrap_or_else(PoisonError::into_inner) =
+            Status::new(std::env::var_os(status::VARIABLE));
+        STATE.metrics.get_or_init(|| show_figures(STATE.members()));
     });
     DONE
+}
+
+/// Makes uWSGI show what is counted, if its metrics are on.
+fn show_figures(members: &[Member]) -> Vec<Metric> {
+    let legions: Vec<String> = members.iter().map(|member| member.legion.name()).collect();
+    let names = metrics::legion_names(&legions);
+    let mut shown = Vec::new();
+    for (member, name) in members.iter().zip(names) {
+        let numbers = member.figures.numbers().into_iter();
+        shown.extend(numbers.filter_map(|(end, kind, number)| {
+            uwsgi::metrics::register(&format!("hetzner.{name}.{end}"), kind, number)
+        }));
+        let legion = member.legion.name();
+        if !shown.is_empty() && name != legion {
+            log!(
+                NAME,
+                "legion \"{legion}\": its metrics are named hetzner.{name}"
+            );
+        }
+    }
+    shown
 }
 
 fn check_configuration() -> Findings {
@@ -240,6 +274,9 @@ fn look_at_checks(member: usize, legion: Legion) -> bool {
 /// what a takeover will read must be readable now too.
 unsafe extern "C" fn postinit_apps() {
     guard("postinit_apps", || {
+        for metric in STATE.metrics.get().into_iter().flatten() {
+            metric.forget_stored();
+        }
         exit_for_mistakes(&check_configuration().mistakes);
     });
 }
@@ -269,7 +306,23 @@ unsafe extern "C" fn master_cycle() {
                 do_task(index, member, task);
             }
         }
+        show_status(STATE.members());
     });
+}
+
+/// Tells systemd what changed.
+fn show_status(members: &[Member]) {
+    let mut status = STATE.status.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(status) = status.as_mut().filter(|_| !members.is_empty()) else {
+        return;
+    };
+    let line: Vec<String> = members.iter().map(Member::summary).collect();
+    if let Err(error) = status.show(&line.join(" | ")) {
+        log!(
+            NAME,
+            "WARNING the status line cannot be sent to systemd: {error}"
+        );
+    }
 }
 
 fn do_task(index: usize, member: &Member, task: Task) {
@@ -304,11 +357,13 @@ fn begin_look(index: usize, member: &Member, route: usize, cause: Cause) {
     };
     member.note_look(route, sys::uptime());
     let (target, budget) = (Target::of(&order), STATE.history().budget(&order));
+    let alarm = order.alarm.clone();
     // Without a thread it is tried again when the next look is due.
     if let Ok(thread) = action::look(order, budget) {
         *running = Some(RunningLook {
             thread,
             target,
+            alarm,
             member: index,
             route,
             cause,
@@ -324,19 +379,25 @@ fn finish_look() {
         return;
     };
     drop(running);
-    let Ok(finding) = look.thread.join() else {
+    let Ok(Looked { finding, requests }) = look.thread.join() else {
         return;
     };
     let member = &STATE.members()[look.member];
+    if let Some(address) = member.figures.address(look.target.ip) {
+        address.note_requests(requests);
+    }
     if STATE.history().takeovers() != Some(look.takeovers) || !member.legion.is_lord() {
         return;
     }
-    let ip = look.target.ip;
+    let log_note = |note: &Note| {
+        let alarm = look.alarm.as_deref().filter(|_| note.is_alarming());
+        action::log_line(alarm, format_args!("{}: {note}", look.target.ip));
+    };
     match member.judge(look.route, sys::uptime(), look.cause, finding) {
         Verdict::Nothing => {}
-        Verdict::Log(note) => log!(action::NAME, "{ip}: {note}"),
+        Verdict::Log(note) => log_note(&note),
         Verdict::Retake(note) => {
-            log!(action::NAME, "{ip}: {note}");
+            log_note(&note);
             member.legion.forget_lordship();
         }
     }

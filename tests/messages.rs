@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 /// Texts that need no heading, each by a part of it.
 const NO_HEADING: &[(&str, &str)] = &[
+    ("fit, keeps the lordship", "part of the status line"),
+    ("leads to no server", "part of the status line"),
+    ("was not looked at", "part of the status line"),
     ("the corpus ", "said by tests alone"),
     ("ipv4, ipv6 or any", "part of `is not allowed: write`"),
     (

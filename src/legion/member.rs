@@ -1,17 +1,23 @@
 //! This node as a member of one legion: what is observed of it, and what follows from that.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::lordship::{Doubt, Lordship, Votes};
 use super::standing::{Candidacy, Observed, Rules, Standing, Valor};
 use super::watch::{Cause, Finding, Verdict, Watch};
+use crate::metrics::{Figures, Place};
 use crate::order::Order;
+use crate::sys;
+use crate::text::printable;
 use crate::uwsgi::{Hook, Legion, LegionThread, MainThread, settings};
 
 /// One legion that has a hook of ours.
 pub struct Member {
     pub legion: Legion,
+    /// They live as long as the process, because uWSGI reads them.
+    pub figures: &'static Figures,
     rules: Rules,
     state: Mutex<State>,
 }
@@ -30,6 +36,7 @@ struct State {
 /// An address that a lord hook of the legion routes.
 struct Route {
     hook: Hook,
+    ip: IpAddr,
     watch: Watch,
 }
 
@@ -58,10 +65,20 @@ impl Member {
         let routes = lord_hooks.filter_map(|hook| {
             let order = Order::parse(&hook.argument).ok()?;
             let watch = Watch::new(order.watch?, order.watch_action);
-            Some(Route { hook, watch })
+            Some(Route {
+                ip: order.failover_ip,
+                hook,
+                watch,
+            })
         });
+        let orders = legion
+            .hooks()
+            .into_iter()
+            .filter_map(|hook| Order::parse(&hook.argument).ok());
+        let figures = Figures::new(orders.map(|order| order.failover_ip));
         Member {
             legion,
+            figures: Box::leak(Box::new(figures)),
             rules,
             state: Mutex::new(State {
                 lordship: Lordship::default(),
@@ -239,7 +256,36 @@ impl Member {
                 tasks.push(Task::Look(index, cause));
             }
         }
+        let standing = self.standing(&state).number();
+        self.figures
+            .note_cycle(now, legion.is_lord(), standing, is_sick);
         tasks
+    }
+
+    /// How the node stands, and where its addresses lead, as last seen.
+    pub fn summary(&self) -> String {
+        let legion = self.legion;
+        let lord = match legion.is_lord() {
+            true => "Lord",
+            false => "not Lord",
+        };
+        let standing = self.standing(&self.state()).word();
+        let name = printable(legion.name().as_bytes());
+        let mut summary = format!("legion {name}: {lord}, {standing}");
+        for address in &self.figures.addresses {
+            summary += &format!("; {} {}", address.ip, address.place());
+        }
+        summary
+    }
+
+    /// How the node stands. One whose valor may not be changed falls silent after a failure.
+    fn standing(&self, state: &State) -> Standing {
+        let is_voter = self.rules.configured == 0 || self.legion.is_suspended();
+        match (self.rules.is_movable(), is_voter) {
+            (true, _) => state.candidacy.standing(),
+            (false, true) => Standing::Voter,
+            (false, false) => Standing::Fit,
+        }
     }
 
     /// The order of a route, parsed again so that no password is kept.
@@ -264,9 +310,28 @@ impl Member {
 
     /// What follows from a look.
     pub fn judge(&self, route: usize, now: Duration, cause: Cause, finding: Finding) -> Verdict {
-        match self.state().routes.get_mut(route) {
-            Some(route) => route.watch.judge(now, cause, finding),
-            None => Verdict::Nothing,
+        let mut state = self.state();
+        let Some(route) = state.routes.get_mut(route) else {
+            return Verdict::Nothing;
+        };
+        let place = match &finding {
+            Finding::Ours => Some(Place::Here),
+            Finding::Elsewhere(to) => Some(Place::Elsewhere(to.clone())),
+            Finding::Changing
+            | Finding::Unanswered(_)
+            | Finding::Unsupported(_)
+            | Finding::Refused(_)
+            | Finding::NotSent => None,
+        };
+        let verdict = route.watch.judge(now, cause, finding);
+        if let Some(address) = self.figures.address(route.ip) {
+            if let Some(place) = place {
+                address.note_place(now, sys::unix_time(), place);
+            }
+            if matches!(verdict, Verdict::Retake(_)) {
+                address.note_retake();
+            }
         }
+        verdict
     }
 }

@@ -217,6 +217,28 @@ fn order(configured: u64) -> u64 {
     (configured / 256).min(39) * 10 + configured % 10
 }
 
+impl Standing {
+    /// In a word or two.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Voter => "voter",
+            Standing::LastResort => "last resort",
+            Standing::Sick => "sick",
+            Standing::Fit => "fit",
+            Standing::Holder => "fit, keeps the lordship",
+        }
+    }
+
+    /// As a metric has it: 0 for a voter, 1 for a last resort, 2 for a node that is fit.
+    pub fn number(self) -> i64 {
+        match self {
+            Standing::Voter => 0,
+            Standing::LastResort | Standing::Sick => 1,
+            Standing::Fit | Standing::Holder => 2,
+        }
+    }
+}
+
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

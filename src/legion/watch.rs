@@ -96,6 +96,16 @@ pub enum Note {
     Refused(Problem),
 }
 
+impl Note {
+    /// Whether somebody has to look after the address.
+    pub fn is_alarming(&self) -> bool {
+        match self {
+            Note::MovedBy { .. } | Note::Refused(_) => true,
+            Note::BackHere | Note::NoAnswer(_) | Note::CannotLook(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -50,6 +50,7 @@ pub fn validate(keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Order> {
         watch(text, MIN_WATCH, MAX_WATCH)
     });
     let watch_action = check.optional("watch_action", keys.watch_action, WatchAction::parse);
+    let alarm = check.optional("alarm", keys.alarm, |name| Ok(name.to_vec()));
     let timeout_given = keys.timeout.is_some();
     let timeout = check.optional("timeout", keys.timeout, |text| {
         seconds(text, 1, MAX_TIMEOUT)
@@ -74,6 +75,7 @@ pub fn validate(keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Order> {
         deadline: deadline.unwrap_or(DEFAULT_DEADLINE.max(timeout)),
         watch: watch.unwrap_or(Some(DEFAULT_WATCH)),
         watch_action: watch_action.unwrap_or_default(),
+        alarm,
         family: family.unwrap_or_default(),
         has_ca_file: bundle.is_some(),
         trust: match (keys.ssl_no_verify, bundle) {

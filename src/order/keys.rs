@@ -18,6 +18,7 @@ pub struct RawKeys {
     pub deadline: Option<Vec<u8>>,
     pub watch: Option<Vec<u8>>,
     pub watch_action: Option<Vec<u8>>,
+    pub alarm: Option<Vec<u8>>,
     pub connect: Option<Vec<u8>>,
     pub ssl_no_verify: bool,
     pub ca_file: Option<Vec<u8>>,
@@ -59,6 +60,7 @@ impl RawKeys {
             b"deadline" => ("deadline", &mut self.deadline),
             b"watch" => ("watch", &mut self.watch),
             b"watch_action" => ("watch_action", &mut self.watch_action),
+            b"alarm" => ("alarm", &mut self.alarm),
             b"connect" => ("connect", &mut self.connect),
             b"ca_file" => ("ca_file", &mut self.ca_file),
             b"password" | b"pass" => {

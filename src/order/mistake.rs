@@ -21,7 +21,7 @@ pub struct Mistake {
 pub enum Reason {
     #[error(
         "unknown key; the keys are username, password, password_file, ip, active_ip, url, timeout, \
-         deadline, watch, watch_action, connect, ssl_no_verify, ca_file (write a comma in a value \
+         deadline, watch, watch_action, alarm, connect, ssl_no_verify, ca_file (write a comma in a value \
          as \\,)"
     )]
     Unknown,
@@ -86,6 +86,8 @@ pub enum Reason {
     FragmentInUrl,
     #[error("`{0}` is not allowed: write {1}")]
     NotOneOf(String, &'static str),
+    #[error("there is no alarm `{0}` in this configuration; define one with `alarm = {0} cmd:...`")]
+    NoSuchAlarm(String),
     #[error("`{0}` is neither 0 (never) nor a whole number of seconds from {1} to {2}")]
     NotAWatch(String, u64, u64),
     #[error(

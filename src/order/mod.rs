@@ -39,6 +39,8 @@ pub struct Order {
     /// How often a Lord looks where the address is routed; `None` for never.
     pub watch: Option<Duration>,
     pub watch_action: WatchAction,
+    /// The uWSGI alarm to trigger when somebody has to look after the address.
+    pub alarm: Option<Vec<u8>>,
     /// Which addresses of the webservice are used.
     pub family: Family,
     pub trust: Trust,

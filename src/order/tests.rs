@@ -468,6 +468,14 @@ fn a_watch_action_is_warn_or_retake() {
 }
 
 #[test]
+fn an_alarm_has_a_name() {
+    let alarm = |more: &str| order(&format!("{BASE}{more}")).alarm;
+    assert_eq!(alarm(""), None);
+    assert_eq!(alarm(",alarm=pager"), Some(b"pager".to_vec()));
+    assert_mistake("alarm=", "alarm", "is empty");
+}
+
+#[test]
 fn connect_restricts_the_family() {
     let family = |value| order(&format!("{BASE},connect={value}")).family;
     assert_eq!(family("ipv4"), Family::Ipv4);

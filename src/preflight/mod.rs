@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::fmt::Display;
 
 use crate::order::health::{self, HealthCheck};
-use crate::order::{Order, Trust};
+use crate::order::{Mistake, Order, Reason, Trust};
 use crate::robot;
 use crate::text::printable;
 use crate::uwsgi::settings::{announce_interval, tolerance};
@@ -127,6 +127,9 @@ impl Findings {
                     .extend(robot::proxy_for(&order.url).err().map(|error| line(&error)));
                 self.mistakes
                     .extend(robot::check_store(&order).err().map(|error| line(&error)));
+                let alarms = uwsgi::alarm::names();
+                self.mistakes
+                    .extend(check_alarm(&order, alarms.as_deref()).map(|mistake| line(&mistake)));
             }
             Err(mistakes) => self
                 .mistakes
@@ -183,6 +186,12 @@ impl Findings {
     }
 }
 
+/// uWSGI ignores an alarm that does not exist. `None`: it does not tell which do.
+fn check_alarm(order: &Order, alarms: Option<&[Vec<u8>]>) -> Option<Mistake> {
+    let alarm = order.alarm.as_ref()?;
+    (!alarms?.contains(alarm)).then(|| Mistake::new("alarm", Reason::NoSuchAlarm(printable(alarm))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +224,22 @@ mod tests {
     fn an_unknown_action_of_ours_is_a_mistake() {
         let found = findings("hetzner-failover", "");
         assert!(found.mistakes[0].contains("hetzner-failover: unknown action"));
+    }
+
+    #[test]
+    fn an_alarm_that_does_not_exist_is_a_mistake() {
+        let usual = "user=A,pass=B,ip=4.4.4.4,active_ip=1.1.1.1";
+        let order = |more: &str| Order::parse(format!("{usual}{more}").as_bytes()).unwrap();
+        let alarms = [b"other".to_vec(), b"pager".to_vec()];
+        let mistake = |more, alarms| {
+            let mistake = check_alarm(&order(more), alarms);
+            mistake.map_or(String::new(), |mistake| mistake.to_string())
+        };
+        assert_eq!(mistake("", Some(&alarms[..])), "");
+        assert_eq!(mistake(",alarm=pager", Some(&alarms[..])), "");
+        assert!(mistake(",alarm=page", Some(&alarms[..])).contains("no alarm `page`"));
+        assert!(mistake(",alarm=page", Some(&[])).contains("no alarm `page`"));
+        assert_eq!(mistake(",alarm=page", None), "");
     }
 
     #[test]

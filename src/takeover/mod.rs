@@ -38,6 +38,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// How many requests were sent.
     pub requests: u32,
+    /// How many of them asked for the change.
+    pub changes: u32,
 }
 
 /// How a takeover ended.
@@ -125,6 +127,7 @@ pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundin
         outcome,
         elapsed: takeover.pace.elapsed(),
         requests: takeover.provider.requests(),
+        changes: takeover.changes,
     }
 }
 

@@ -167,6 +167,20 @@ pub struct uwsgi_legion_action {
     pub next: *mut uwsgi_legion_action,
 }
 
+/// The beginning of `struct uwsgi_metric`. uWSGI makes them.
+#[repr(C)]
+pub struct uwsgi_metric {
+    pub name: *mut c_char,
+    pub oid: *mut c_char,
+    pub name_len: usize,
+    pub oid_len: usize,
+    pub asn: *mut c_char,
+    pub asn_len: usize,
+    pub r#type: u8,
+    pub initial_value: i64,
+    pub value: *mut i64,
+}
+
 /// uWSGI's functions, as they are looked up when the plugin is loaded.
 pub struct Functions {
     pub legion_action_register:
@@ -248,6 +262,7 @@ mod tests {
             unlord_hooks, setup_hooks, death_hooks, join_hooks, node_joined_hooks,
             node_left_hooks, suspended_til, next }
         uwsgi_legion_action { name, func, log_msg, next }
+        uwsgi_metric { name, r#type, initial_value, value }
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! hook of the plugin but `on_load` is called.
 
 pub mod abi;
+pub mod alarm;
 pub mod legacy_cipher;
 mod legion;
+pub mod metrics;
 pub mod settings;
 
 use std::ffi::{CStr, CString, c_int};

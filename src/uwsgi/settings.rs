@@ -11,6 +11,8 @@ const DEFAULT_FREQ: u64 = 3;
 const DEFAULT_TOLERANCE: u64 = 15;
 /// `check-interval` when it is not given, in seconds (core/master.c, `master_loop`).
 const DEFAULT_CYCLE: u64 = 1;
+/// `alarm-msg-size` and `log-master-bufsize` when they are not given, in bytes.
+const DEFAULT_ALARM: usize = 8192;
 
 /// How often uWSGI announces a node, and so do we: `legion-freq`.
 pub fn announce_interval() -> Duration {
@@ -32,8 +34,22 @@ pub fn death_on_lord_error() -> Option<Duration> {
     seconds(c"legion-death-on-lord-error")
 }
 
-/// An option as uWSGI reads it: by `atoi`, and 0 means that it is not set.
+/// How long the message of an alarm may be, in bytes. uWSGI drops one that is longer than
+/// `alarm-msg-size`, and copies it to memory of `log-master-bufsize` (core/alarm.c,
+/// `uwsgi_alarm_trigger` and `uwsgi_alarm_run`).
+pub fn alarm_message_size() -> usize {
+    let sizes = [c"alarm-msg-size", c"log-master-bufsize"].map(number);
+    let least = sizes.into_iter().flatten().min();
+    let least = least.and_then(|least| usize::try_from(least).ok());
+    least.map_or(DEFAULT_ALARM, |least| least.min(DEFAULT_ALARM))
+}
+
 fn seconds(option: &CStr) -> Option<Duration> {
+    number(option).map(Duration::from_secs)
+}
+
+/// An option as uWSGI reads it: by `atoi`, and 0 means that it is not set.
+fn number(option: &CStr) -> Option<u64> {
     let value = self::option(option)?;
     let digits: String = value
         .trim_start()
@@ -42,7 +58,7 @@ fn seconds(option: &CStr) -> Option<Duration> {
         .collect();
     match digits.parse() {
         Ok(0) | Err(_) => None,
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Ok(number) => Some(number),
     }
 }
 

@@ -20,6 +20,7 @@ mod hostile;
 mod injection;
 mod kvlist;
 mod legion;
+mod metrics;
 mod older;
 mod proxy;
 mod rows;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             slow::TESTS,
             watch::TESTS,
             standing::TESTS,
+            metrics::TESTS,
             rows::TESTS,
             boot::TESTS,
             legion::TESTS,
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         if older::plugin().is_some() {
             tests.extend(older::TESTS);
         }
+        tests.extend(metrics::optional_tests(context));
         if context.is_our_own() {
             tests.extend([build::TESTS, valgrind::TESTS].concat());
         }
