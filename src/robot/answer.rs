@@ -1,5 +1,6 @@
 //! What a status and a body mean: the table of a takeover's answers.
 
+pub mod survey;
 #[cfg(test)]
 mod tests;
 

@@ -6,7 +6,7 @@ use std::error::Error;
 use rustls::CertificateError;
 
 use super::problem::RobotProblem;
-use crate::takeover::Problem;
+use crate::takeover::{Change, Look, Problem};
 use crate::text;
 
 /// A request that ended without a whole answer.
@@ -36,6 +36,33 @@ impl Failure {
             false => {
                 Failure::NotConnected(Problem::new(RobotProblem::NoConnection { host, reason }))
             }
+        }
+    }
+
+    /// What it means for a change.
+    pub fn into_change(self) -> Change {
+        match self {
+            Failure::Certificate(problem) => Change::Refused(problem),
+            Failure::NotConnected(problem) => Change::NotConnected(problem),
+            // The switch may have happened, or be running.
+            Failure::Unanswered(problem) => Change::Running(problem),
+        }
+    }
+
+    /// What it means for a look.
+    pub fn into_look(self) -> Look {
+        match self {
+            Failure::Certificate(problem) => Look::Refused(problem),
+            Failure::NotConnected(problem) => Look::NotConnected(problem),
+            Failure::Unanswered(problem) => Look::Unanswered(problem),
+        }
+    }
+
+    pub fn into_problem(self) -> Problem {
+        match self {
+            Failure::Certificate(problem)
+            | Failure::NotConnected(problem)
+            | Failure::Unanswered(problem) => problem,
         }
     }
 }
