@@ -44,6 +44,10 @@ CHECK_FUNCTION(uwsgi_legion_action_register, struct uwsgi_legion_action *(*)(cha
 CHECK_FUNCTION(uwsgi_legion_get_by_name, struct uwsgi_legion *(*)(char *))
 CHECK_FUNCTION(uwsgi_legion_announce, int (*)(struct uwsgi_legion *))
 CHECK_FUNCTION(uwsgi_get_exported_opt, char *(*)(char *))
+CHECK_FUNCTION(uwsgi_register_hook, void (*)(char *, int (*)(char *)))
+CHECK_FUNCTION(add_exported_option, void (*)(char *, char *, int))
+CHECK_FUNCTION(uwsgi_opt_get, struct uwsgi_option *(*)(char *))
+CHECK_FUNCTION(uwsgi_envdirs, void (*)(struct uwsgi_string_list *))
 CHECK_FUNCTION(uwsgi_log, void (*)(const char *, ...))
 
 CHECK_MEMBER(uwsgi_plugin, on_load, void (*)(void))
