@@ -54,11 +54,7 @@ pub fn check(options: &Options) -> Findings {
     let mut findings = Findings::default();
     let legions = uwsgi::legions();
     for &legion in &legions {
-        let ours: Vec<Hook> = legion
-            .hooks()
-            .into_iter()
-            .filter(|hook| hook.action.starts_with(OURS))
-            .collect();
+        let ours = hooks_of_ours(legion);
         for hook in &ours {
             findings.check_hook(&legion.name(), hook);
         }
@@ -79,8 +75,15 @@ pub fn check(options: &Options) -> Findings {
     findings
 }
 
+/// The hooks of a legion that call an action of ours, or one that is taken for one.
+pub fn hooks_of_ours(legion: Legion) -> Vec<Hook> {
+    let mut hooks = legion.hooks();
+    hooks.retain(|hook| hook.action.starts_with(OURS));
+    hooks
+}
+
 impl Findings {
-    fn check_hook(&mut self, legion: &str, hook: &Hook) {
+    pub(crate) fn check_hook(&mut self, legion: &str, hook: &Hook) {
         let place = format!("legion \"{legion}\", legion-{}", hook.event);
         if hook.action.as_bytes() != ACTION.to_bytes() {
             self.mistakes.push(format!(
