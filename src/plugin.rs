@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::action::{self, Call, Target};
+use crate::command::{self, Orders};
 use crate::history::History;
 use crate::legion::lordship::Doubt;
 use crate::legion::member::{Member, Task};
@@ -15,7 +16,7 @@ use crate::legion::standstill::Standstill;
 use crate::legion::watch::{Cause, Finding, Verdict};
 use crate::preflight::{self, Findings, Options};
 use crate::probe::RunningCheck;
-use crate::sys;
+use crate::sys::{self, process};
 use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
 use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
 
@@ -33,6 +34,8 @@ struct State {
     look: Mutex<Option<RunningLook>>,
     /// The values of our options, as they were given.
     options: Mutex<Options>,
+    /// What the process is told to do in the place of serving.
+    orders: Mutex<Orders>,
     /// The health checks, each with the member whose application it probes.
     checks: Mutex<Vec<(usize, RunningCheck)>>,
 }
@@ -55,6 +58,7 @@ static STATE: State = State {
     standstill: Standstill::new(),
     look: Mutex::new(None),
     options: Mutex::new(Options::new()),
+    orders: Mutex::new(Orders::new()),
     checks: Mutex::new(Vec::new()),
 };
 
@@ -83,7 +87,7 @@ unsafe impl Sync for Plugin {}
 
 /// A list of options, which uWSGI reads and never writes to.
 #[repr(transparent)]
-struct OptionList([uwsgi_option; 3]);
+struct OptionList([uwsgi_option; 5]);
 
 // SAFETY: nobody writes to it.
 unsafe impl Sync for OptionList {}
@@ -98,6 +102,16 @@ static OPTIONS: OptionList = OptionList([
         preflight::NO_PREEMPT_OPTION,
         c"a Lord of this legion stays Lord when a node with a higher valor comes back",
         set_no_preempt,
+    ),
+    uwsgi::immediate_flag(
+        command::CHECK,
+        c"check the configuration, the webservice and this host, print a report, and exit",
+        set_command,
+    ),
+    uwsgi::immediate_flag(
+        command::CHECK_JSON,
+        c"the same, as one JSON object",
+        set_command,
     ),
     uwsgi::end_of_options(),
 ]);
@@ -133,6 +147,7 @@ unsafe extern "C" fn on_load() {
         log!(NAME, "uwsgi-hetzner {}", env!("CARGO_PKG_VERSION"));
         legacy_cipher::load();
         uwsgi::register_action(preflight::ACTION, c"calling hetzner-failoverip", failoverip);
+        uwsgi::register_hook(command::HOOK, run_command);
     });
 }
 
@@ -148,15 +163,44 @@ unsafe extern "C" fn set_no_preempt(_: *mut c_char, value: *mut c_char, _: *mut 
     unsafe { add_option(value, |options| &mut options.no_preempt) };
 }
 
+/// Called for each option of a command, as soon as it is read.
+unsafe extern "C" fn set_command(name: *mut c_char, value: *mut c_char, _: *mut c_void) {
+    guard("option", || {
+        // SAFETY: uWSGI passes the option's name and value.
+        let (name, value) = unsafe { (bytes(name), bytes(value)) };
+        let mut orders = STATE.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if orders.take(&name, &value) {
+            uwsgi::run_as_soon_as_possible(command::HOOK);
+        }
+    });
+}
+
+/// The hook that runs a command, when the whole configuration has been read. It does not return.
+unsafe extern "C" fn run_command(_: *mut c_char) -> c_int {
+    guard("command", || {
+        let orders = STATE.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = STATE.options.lock().unwrap_or_else(PoisonError::into_inner);
+        command::run(&orders, &options)
+    });
+    process::quit(1)
+}
+
+/// # Safety
+/// A C string, or null.
+unsafe fn bytes(text: *const c_char) -> Vec<u8> {
+    match text.is_null() {
+        true => Vec::new(),
+        // SAFETY: the caller's promise.
+        false => unsafe { CStr::from_ptr(text) }.to_bytes().to_vec(),
+    }
+}
+
 /// # Safety
 /// A C string, or null.
 unsafe fn add_option(value: *mut c_char, list: impl FnOnce(&mut Options) -> &mut Vec<Vec<u8>>) {
     guard("option", || {
-        let value = match value.is_null() {
-            true => Vec::new(),
-            // SAFETY: the caller's promise.
-            false => unsafe { CStr::from_ptr(value) }.to_bytes().to_vec(),
-        };
+        // SAFETY: the caller's promise.
+        let value = unsafe { bytes(value) };
         let mut options = STATE.options.lock().unwrap_or_else(PoisonError::into_inner);
         list(&mut options).push(value);
     });

@@ -1,0 +1,119 @@
+//! The second front door: `uwsgi --ini FILE --hetzner-check` and the like.
+//!
+//! A command is an option of the plugin, so that it goes by the very configuration and environment
+//! that the legion runs with. It runs when all of that has been read and nothing else has been
+//! done: nothing is bound, no pidfile is written, no process is started. It ends the process by
+//! `_exit`, so it is safe beside the running instance.
+
+mod check;
+mod guard;
+mod human;
+mod json;
+mod report;
+mod rights;
+
+use std::ffi::CStr;
+use std::io::{IsTerminal, Write};
+
+use crate::history::History;
+use crate::order;
+use crate::preflight::Options;
+use crate::sys::process;
+use crate::uwsgi::{NAME, log};
+use report::{Fact, Level, Place, Tally, Topic};
+
+pub const CHECK: &CStr = c"hetzner-check";
+pub const CHECK_JSON: &CStr = c"hetzner-check-json";
+
+/// The hook that runs a command.
+pub const HOOK: &CStr = c"hetzner-command";
+
+/// What a process can be told to do in the place of serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Check,
+    CheckJson,
+}
+
+/// What the options say of commands.
+#[derive(Debug)]
+pub struct Orders {
+    commands: Vec<Command>,
+}
+
+impl Orders {
+    pub const fn new() -> Orders {
+        Orders {
+            commands: Vec::new(),
+        }
+    }
+
+    /// Takes one of the options. Returns whether the hook has to be called, which it has to be once.
+    pub fn take(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if order::is_off(value) {
+            return false;
+        }
+        let command = match name {
+            name if name == CHECK.to_bytes() => Command::Check,
+            name if name == CHECK_JSON.to_bytes() => Command::CheckJson,
+            _ => return false,
+        };
+        guard::stand(command == Command::CheckJson);
+        let is_first = self.commands.is_empty();
+        if !self.commands.contains(&command) {
+            self.commands.push(command);
+        }
+        is_first
+    }
+}
+
+/// Runs the command, and ends the process with its status.
+pub fn run(orders: &Orders, options: &Options) -> ! {
+    process::restore_signals();
+    process::quit(match orders.commands[..] {
+        [Command::Check] => check(options, false),
+        [Command::CheckJson] => check(options, true),
+        _ => {
+            log!(
+                NAME,
+                "ERROR give one of the options {CHECK:?} and {CHECK_JSON:?}"
+            );
+            1
+        }
+    })
+}
+
+/// Reports on standard output. Returns the exit status.
+fn check(options: &Options, is_json: bool) -> i32 {
+    let is_coloured = !is_json && std::io::stdout().is_terminal();
+    let mut human = human::Report::new(is_coloured);
+    let mut tally = Tally::default();
+    let mut facts = Vec::new();
+    let mut sink = |fact: Fact| {
+        tally.count(&fact);
+        match is_json {
+            true => facts.push(fact),
+            false => print(&human.add(&fact).join("\n")),
+        }
+    };
+    match rights::take() {
+        Ok(()) => check::check(options, &History::default(), &mut sink),
+        Err(error) => sink(Fact {
+            place: Place::default(),
+            fact: Topic::Configuration,
+            level: Level::Error,
+            text: error.to_string(),
+        }),
+    }
+    match is_json {
+        true => print(&json::report(&facts)),
+        false => print(&human.end(&tally).join("\n")),
+    }
+    i32::from(tally.errors > 0)
+}
+
+/// Prints a line, or several. Nobody is left to be told if that fails.
+fn print(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+}
