@@ -3,6 +3,7 @@
 pub mod survey;
 #[cfg(test)]
 mod tests;
+mod unroute;
 
 use std::net::IpAddr;
 

@@ -14,6 +14,7 @@ mod sent;
 mod survey;
 mod tcp;
 mod trust;
+mod unroute;
 
 use crate::takeover::Limits;
 
@@ -23,6 +24,7 @@ pub use client::{Client, SetupError};
 pub use proxy::for_url as proxy_for;
 pub use survey::{Exchange, Link, ask_failover, ask_servers};
 pub use trust::check_store;
+pub use unroute::Unroute;
 
 /// The parts of the client that know no webservice.
 pub mod http {
