@@ -87,7 +87,7 @@ unsafe impl Sync for Plugin {}
 
 /// A list of options, which uWSGI reads and never writes to.
 #[repr(transparent)]
-struct OptionList([uwsgi_option; 5]);
+struct OptionList([uwsgi_option; 9]);
 
 // SAFETY: nobody writes to it.
 unsafe impl Sync for OptionList {}
@@ -112,6 +112,26 @@ static OPTIONS: OptionList = OptionList([
         command::CHECK_JSON,
         c"the same, as one JSON object",
         set_command,
+    ),
+    uwsgi::immediate_flag(
+        command::SWITCH,
+        c"route the failover IP to this server by hand, and exit; asks first",
+        set_command,
+    ),
+    uwsgi::immediate_flag(
+        command::UNROUTE,
+        c"route the failover IP to no server, and exit; asks first",
+        set_command,
+    ),
+    uwsgi::immediate_flag(
+        command::YES,
+        c"do not ask before hetzner-switch and hetzner-unroute",
+        set_command,
+    ),
+    uwsgi::option(
+        command::ONLY,
+        c"the failover IP that hetzner-switch and hetzner-unroute are for, of several",
+        set_only,
     ),
     uwsgi::end_of_options(),
 ]);
@@ -172,6 +192,16 @@ unsafe extern "C" fn set_command(name: *mut c_char, value: *mut c_char, _: *mut 
         if orders.take(&name, &value) {
             uwsgi::run_as_soon_as_possible(command::HOOK);
         }
+    });
+}
+
+/// Called for `hetzner-only`.
+unsafe extern "C" fn set_only(_: *mut c_char, value: *mut c_char, _: *mut c_void) {
+    guard("option", || {
+        // SAFETY: uWSGI passes the option's value.
+        let value = unsafe { bytes(value) };
+        let mut orders = STATE.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.take_only(value);
     });
 }
 

@@ -11,6 +11,8 @@ mod human;
 mod json;
 mod report;
 mod rights;
+mod switch;
+mod terminal;
 
 use std::ffi::CStr;
 use std::io::{IsTerminal, Write};
@@ -21,9 +23,15 @@ use crate::preflight::Options;
 use crate::sys::process;
 use crate::uwsgi::{NAME, log};
 use report::{Fact, Level, Place, Tally, Topic};
+use switch::Change;
 
 pub const CHECK: &CStr = c"hetzner-check";
 pub const CHECK_JSON: &CStr = c"hetzner-check-json";
+
+pub const SWITCH: &CStr = c"hetzner-switch";
+pub const UNROUTE: &CStr = c"hetzner-unroute";
+pub const YES: &CStr = c"hetzner-yes";
+pub const ONLY: &CStr = c"hetzner-only";
 
 /// The hook that runs a command.
 pub const HOOK: &CStr = c"hetzner-command";
@@ -33,19 +41,31 @@ pub const HOOK: &CStr = c"hetzner-command";
 enum Command {
     Check,
     CheckJson,
+    Change(Change),
 }
 
 /// What the options say of commands.
 #[derive(Debug)]
 pub struct Orders {
     commands: Vec<Command>,
+    /// Do not ask.
+    is_sure: bool,
+    /// The address that is meant, of several.
+    only: Option<Vec<u8>>,
 }
 
 impl Orders {
     pub const fn new() -> Orders {
         Orders {
             commands: Vec::new(),
+            is_sure: false,
+            only: None,
         }
+    }
+
+    /// Takes the address that is meant.
+    pub fn take_only(&mut self, value: Vec<u8>) {
+        self.only = Some(value);
     }
 
     /// Takes one of the options. Returns whether the hook has to be called, which it has to be once.
@@ -56,6 +76,12 @@ impl Orders {
         let command = match name {
             name if name == CHECK.to_bytes() => Command::Check,
             name if name == CHECK_JSON.to_bytes() => Command::CheckJson,
+            name if name == SWITCH.to_bytes() => Command::Change(Change::Switch),
+            name if name == UNROUTE.to_bytes() => Command::Change(Change::Unroute),
+            name if name == YES.to_bytes() => {
+                self.is_sure = true;
+                return false;
+            }
             _ => return false,
         };
         guard::stand(command == Command::CheckJson);
@@ -73,10 +99,12 @@ pub fn run(orders: &Orders, options: &Options) -> ! {
     process::quit(match orders.commands[..] {
         [Command::Check] => check(options, false),
         [Command::CheckJson] => check(options, true),
+        [Command::Change(change)] => switch::run(change, orders.only.as_deref(), orders.is_sure),
         _ => {
             log!(
                 NAME,
-                "ERROR give one of the options {CHECK:?} and {CHECK_JSON:?}"
+                "ERROR hetzner-check, hetzner-check-json, hetzner-switch and hetzner-unroute exclude \
+                 each other: give one of them"
             );
             1
         }

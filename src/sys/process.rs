@@ -1,10 +1,14 @@
-//! The process itself: how it ends, its signals, its user.
+//! The process itself: how it ends, its signals, its user, its terminal.
 
 use std::ffi::{CStr, CString, c_int};
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// More groups than any user is in.
 const MAX_GROUPS: usize = 1024;
+
+/// How often an interrupt was asked for since [`catch_interrupts`].
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 /// Ends the process at once, without any exit handler.
 pub fn quit(status: c_int) -> ! {
@@ -24,6 +28,30 @@ pub fn restore_signals() {
         // SAFETY: the default action of a signal.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// From here on an interrupt is counted, and does not end the process.
+pub fn catch_interrupts() {
+    extern "C" fn count(_: c_int) {
+        INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+    }
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the handler does nothing but to add to an atomic number.
+        unsafe { libc::signal(signal, count as *const () as libc::sighandler_t) };
+    }
+}
+
+/// From here on an interrupt ends the process again.
+pub fn release_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the default action of a signal.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// How many interrupts there were.
+pub fn interrupts() -> u32 {
+    INTERRUPTS.load(Ordering::Relaxed)
 }
 
 pub fn is_root() -> bool {
@@ -92,4 +120,13 @@ fn checked(result: c_int) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// How many columns the terminal on standard output has; `None` if there is no terminal.
+pub fn terminal_columns() -> Option<usize> {
+    // SAFETY: all zero is a valid size.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: the size is ours to write to.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) };
+    (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
