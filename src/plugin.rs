@@ -17,7 +17,7 @@ use crate::legion::watch::{Cause, Finding, Verdict};
 use crate::preflight::{self, Findings, Options};
 use crate::probe::RunningCheck;
 use crate::sys::{self, process};
-use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
+use crate::uwsgi::abi::{ActionFunction, PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
 use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
 
 /// What uWSGI's actions return.
@@ -136,6 +136,26 @@ static OPTIONS: OptionList = OptionList([
     uwsgi::end_of_options(),
 ]);
 
+/// A legion action: its name, what uWSGI logs when it calls it, and what it does.
+struct Action {
+    name: &'static CStr,
+    message: &'static CStr,
+    function: ActionFunction,
+}
+
+static ACTIONS: [Action; 2] = [
+    Action {
+        name: preflight::ACTION,
+        message: c"calling hetzner-failoverip",
+        function: failoverip,
+    },
+    Action {
+        name: preflight::CHECK_ACTION,
+        message: c"calling hetzner-check",
+        function: check_at_start,
+    },
+];
+
 /// The symbol that uWSGI looks for in `hetzner_plugin.so`.
 #[unsafe(no_mangle)]
 pub static hetzner_plugin: Plugin = Plugin {
@@ -166,7 +186,9 @@ unsafe extern "C" fn on_load() {
         }
         log!(NAME, "uwsgi-hetzner {}", env!("CARGO_PKG_VERSION"));
         legacy_cipher::load();
-        uwsgi::register_action(preflight::ACTION, c"calling hetzner-failoverip", failoverip);
+        for action in &ACTIONS {
+            uwsgi::register_action(action.name, action.message, action.function);
+        }
         uwsgi::register_hook(command::HOOK, run_command);
     });
 }
@@ -466,6 +488,24 @@ unsafe extern "C" fn failoverip(legion: *mut uwsgi_legion, argument: *mut c_char
         Some(true) => DONE,
         Some(false) | None => FAILED,
     }
+}
+
+/// The legion action `hetzner-check`: starts the check, and does not wait for it. With several
+/// legions it is done once, because it is about all of them.
+unsafe extern "C" fn check_at_start(_: *mut uwsgi_legion, _: *mut c_char) -> c_int {
+    static STARTED: Once = Once::new();
+    guard("hetzner-check", || {
+        STARTED.call_once(|| {
+            let options = STATE.options.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = command::log_check(options.clone(), STATE.history().clone()) {
+                log!(
+                    NAME,
+                    "WARNING no check at this start: no thread for it: {error}"
+                );
+            }
+        });
+    });
+    DONE
 }
 
 /// Where panics stop: `None` if there was one.

@@ -15,9 +15,11 @@ mod switch;
 mod terminal;
 
 use std::ffi::CStr;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use crate::history::History;
+use crate::isolation;
 use crate::order;
 use crate::preflight::Options;
 use crate::sys::process;
@@ -113,7 +115,7 @@ pub fn run(orders: &Orders, options: &Options) -> ! {
 
 /// Reports on standard output. Returns the exit status.
 fn check(options: &Options, is_json: bool) -> i32 {
-    let is_coloured = !is_json && std::io::stdout().is_terminal();
+    let is_coloured = !is_json && io::stdout().is_terminal();
     let mut human = human::Report::new(is_coloured);
     let mut tally = Tally::default();
     let mut facts = Vec::new();
@@ -140,8 +142,38 @@ fn check(options: &Options, is_json: bool) -> i32 {
     i32::from(tally.errors > 0)
 }
 
+/// Logs the same report as [`Command::Check`] prints, on a thread of its own.
+///
+/// # Errors
+/// The kernel gives no thread.
+pub fn log_check(options: Options, history: Arc<History>) -> io::Result<()> {
+    isolation::spawn("check", move || {
+        let mut tally = Tally::default();
+        check::check(&options, &history, &mut |fact: Fact| {
+            tally.count(&fact);
+            log!("hetzner-check", "{}", log_line(&fact));
+        });
+        log!("hetzner-check", "{}", tally.summary());
+    })
+    .map(|_| ())
+}
+
+/// A fact in one line.
+fn log_line(fact: &Fact) -> String {
+    let level = match fact.level {
+        Level::Ok => "ok",
+        Level::Warning => "WARNING",
+        Level::Error => "ERROR",
+    };
+    let place = match fact.place.title() {
+        title if title.is_empty() => String::new(),
+        title => format!("{title}, "),
+    };
+    format!("{level} {place}{}: {}", fact.fact.name(), fact.text)
+}
+
 /// Prints a line, or several. Nobody is left to be told if that fails.
 fn print(text: &str) {
-    let mut output = std::io::stdout().lock();
+    let mut output = io::stdout().lock();
     let _ = writeln!(output, "{text}").and_then(|()| output.flush());
 }

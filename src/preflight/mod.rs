@@ -14,6 +14,8 @@ use crate::uwsgi::{self, Hook, Legion};
 
 /// The legion action's name.
 pub const ACTION: &CStr = c"hetzner-failoverip";
+/// The legion action that logs a report at every start.
+pub const CHECK_ACTION: &CStr = c"hetzner-check";
 /// The options of the plugin.
 pub const HEALTH_OPTION: &CStr = c"hetzner-health";
 pub const NO_PREEMPT_OPTION: &CStr = c"hetzner-nopreempt";
@@ -21,6 +23,7 @@ pub const NO_PREEMPT_OPTION: &CStr = c"hetzner-nopreempt";
 const OURS: &str = "hetzner-";
 
 /// The values of the plugin's options, as they were given.
+#[derive(Clone)]
 pub struct Options {
     pub health: Vec<Vec<u8>>,
     pub no_preempt: Vec<Vec<u8>>,
@@ -85,9 +88,12 @@ pub fn hooks_of_ours(legion: Legion) -> Vec<Hook> {
 impl Findings {
     pub(crate) fn check_hook(&mut self, legion: &str, hook: &Hook) {
         let place = format!("legion \"{legion}\", legion-{}", hook.event);
+        if hook.action.as_bytes() == CHECK_ACTION.to_bytes() {
+            return self.check_check(&place, hook);
+        }
         if hook.action.as_bytes() != ACTION.to_bytes() {
             self.mistakes.push(format!(
-                "{place}: {}: unknown action; there is hetzner-failoverip",
+                "{place}: {}: unknown action; there are hetzner-failoverip and hetzner-check",
                 hook.action
             ));
             return;
@@ -107,6 +113,20 @@ impl Findings {
             Err(mistakes) => self
                 .mistakes
                 .extend(mistakes.iter().map(|mistake| line(mistake))),
+        }
+    }
+
+    fn check_check(&mut self, place: &str, hook: &Hook) {
+        let action = &hook.action;
+        if hook.event != "setup" {
+            self.mistakes.push(format!(
+                "{place}: {action}: this action is for legion-setup only: it runs once, at the start"
+            ));
+        }
+        if !hook.argument.is_empty() {
+            self.mistakes.push(format!(
+                "{place}: {action}: takes no argument: write {action}: alone"
+            ));
         }
     }
 
@@ -191,6 +211,14 @@ mod tests {
     fn an_unknown_action_of_ours_is_a_mistake() {
         let found = findings("hetzner-failover", "");
         assert!(found.mistakes[0].contains("hetzner-failover: unknown action"));
+    }
+
+    #[test]
+    fn the_check_is_for_the_start_and_takes_no_argument() {
+        let found = findings("hetzner-check", "x");
+        assert_eq!(found.mistakes.len(), 2);
+        assert!(found.mistakes[0].contains("legion-setup only"));
+        assert!(found.mistakes[1].contains("no argument"));
     }
 
     #[test]

@@ -131,8 +131,8 @@ fn no_password(context: &Context) {
 
 fn unknown_action(context: &Context) {
     let node = refused(context, &lone_node("hetzner-failover:ip=4.4.4.4"));
-    let expected = "legion \"failover\", legion-lord: hetzner-failover: unknown action; there is \
-                    hetzner-failoverip";
+    let expected = "legion \"failover\", legion-lord: hetzner-failover: unknown action; there are \
+                    hetzner-failoverip and hetzner-check";
     assert_eq!(errors(&node), [expected]);
 }
 
