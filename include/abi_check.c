@@ -48,6 +48,9 @@ CHECK_FUNCTION(uwsgi_register_metric, struct uwsgi_metric *(*)(char *, char *, u
 CHECK_FUNCTION(uwsgi_opt_get, struct uwsgi_option *(*)(char *))
 CHECK_FUNCTION(uwsgi_opt_add_string_list, void (*)(char *, char *, void *))
 CHECK_FUNCTION(uwsgi_alarm_trigger, void (*)(char *, char *, size_t))
+CHECK_FUNCTION(uwsgi_register_hook, void (*)(char *, int (*)(char *)))
+CHECK_FUNCTION(add_exported_option, void (*)(char *, char *, int))
+CHECK_FUNCTION(uwsgi_envdirs, void (*)(struct uwsgi_string_list *))
 CHECK_FUNCTION(uwsgi_log, void (*)(const char *, ...))
 
 CHECK_MEMBER(uwsgi_plugin, on_load, void (*)(void))

@@ -322,7 +322,8 @@ fn is_alarming(failure: &Failure) -> bool {
     }
 }
 
-fn summary(report: &Report) -> String {
+/// How long a takeover took, and how many requests.
+pub fn summary(report: &Report) -> String {
     let requests = match report.requests {
         1 => "1 request".into(),
         requests => format!("{requests} requests"),
@@ -331,7 +332,7 @@ fn summary(report: &Report) -> String {
 }
 
 /// The real time.
-struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Instant {

@@ -5,6 +5,7 @@
 //! | module | its one job |
 //! |---|---|
 //! | `plugin` | the front door: what uWSGI sees, where panics stop, the one state |
+//! | `command` | the second door: what `uwsgi --ini FILE --hetzner-check` and the like do |
 //! | `preflight` | everything that can be known before a takeover |
 //! | `action` | one hook: its order, its takeover, its log lines |
 //! | `probe` | probes an application |
@@ -26,6 +27,7 @@
 #![deny(unsafe_code)]
 
 mod action;
+mod command;
 mod file;
 mod history;
 #[allow(unsafe_code)] // memory is the kernel's, and a forked process has its own rules

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::action::{self, Call, Looked, Target};
+use crate::command::{self, Orders};
 use crate::history::History;
 use crate::legion::lordship::Doubt;
 use crate::legion::member::{Member, Task};
@@ -17,8 +18,8 @@ use crate::metrics;
 use crate::preflight::{self, Findings, Options};
 use crate::probe::RunningCheck;
 use crate::status::{self, Status};
-use crate::sys;
-use crate::uwsgi::abi::{PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
+use crate::sys::{self, process};
+use crate::uwsgi::abi::{ActionFunction, PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
 use crate::uwsgi::metrics::Metric;
 use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
 
@@ -38,6 +39,8 @@ struct State {
     look: Mutex<Option<RunningLook>>,
     /// The values of our options, as they were given.
     options: Mutex<Options>,
+    /// What the process is told to do in the place of serving.
+    orders: Mutex<Orders>,
     /// The health checks, each with the member whose application it probes.
     checks: Mutex<Vec<(usize, RunningCheck)>>,
     /// systemd's, if it waits for it.
@@ -64,6 +67,7 @@ static STATE: State = State {
     standstill: Standstill::new(),
     look: Mutex::new(None),
     options: Mutex::new(Options::new()),
+    orders: Mutex::new(Orders::new()),
     checks: Mutex::new(Vec::new()),
     status: Mutex::new(None),
 };
@@ -93,7 +97,7 @@ unsafe impl Sync for Plugin {}
 
 /// A list of options, which uWSGI reads and never writes to.
 #[repr(transparent)]
-struct OptionList([uwsgi_option; 3]);
+struct OptionList([uwsgi_option; 9]);
 
 // SAFETY: nobody writes to it.
 unsafe impl Sync for OptionList {}
@@ -109,8 +113,58 @@ static OPTIONS: OptionList = OptionList([
         c"a Lord of this legion stays Lord when a node with a higher valor comes back",
         set_no_preempt,
     ),
+    uwsgi::immediate_flag(
+        command::CHECK,
+        c"check the configuration, the webservice and this host, print a report, and exit",
+        set_command,
+    ),
+    uwsgi::immediate_flag(
+        command::CHECK_JSON,
+        c"the same, as one JSON object",
+        set_command,
+    ),
+    uwsgi::immediate_flag(
+        command::SWITCH,
+        c"route the failover IP to this server by hand, and exit; asks first",
+        set_command,
+    ),
+    uwsgi::immediate_flag(
+        command::UNROUTE,
+        c"route the failover IP to no server, and exit; asks first",
+        set_command,
+    ),
+    uwsgi::immediate_flag(
+        command::YES,
+        c"do not ask before hetzner-switch and hetzner-unroute",
+        set_command,
+    ),
+    uwsgi::option(
+        command::ONLY,
+        c"the failover IP that hetzner-switch and hetzner-unroute are for, of several",
+        set_only,
+    ),
     uwsgi::end_of_options(),
 ]);
+
+/// A legion action: its name, what uWSGI logs when it calls it, and what it does.
+struct Action {
+    name: &'static CStr,
+    message: &'static CStr,
+    function: ActionFunction,
+}
+
+static ACTIONS: [Action; 2] = [
+    Action {
+        name: preflight::ACTION,
+        message: c"calling hetzner-failoverip",
+        function: failoverip,
+    },
+    Action {
+        name: preflight::CHECK_ACTION,
+        message: c"calling hetzner-check",
+        function: check_at_start,
+    },
+];
 
 /// The symbol that uWSGI looks for in `hetzner_plugin.so`.
 #[unsafe(no_mangle)]
@@ -142,7 +196,10 @@ unsafe extern "C" fn on_load() {
         }
         log!(NAME, "uwsgi-hetzner {}", env!("CARGO_PKG_VERSION"));
         legacy_cipher::load();
-        uwsgi::register_action(preflight::ACTION, c"calling hetzner-failoverip", failoverip);
+        for action in &ACTIONS {
+            uwsgi::register_action(action.name, action.message, action.function);
+        }
+        uwsgi::register_hook(command::HOOK, run_command);
     });
 }
 
@@ -158,15 +215,54 @@ unsafe extern "C" fn set_no_preempt(_: *mut c_char, value: *mut c_char, _: *mut 
     unsafe { add_option(value, |options| &mut options.no_preempt) };
 }
 
+/// Called for each option of a command, as soon as it is read.
+unsafe extern "C" fn set_command(name: *mut c_char, value: *mut c_char, _: *mut c_void) {
+    guard("option", || {
+        // SAFETY: uWSGI passes the option's name and value.
+        let (name, value) = unsafe { (bytes(name), bytes(value)) };
+        let mut orders = STATE.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if orders.take(&name, &value) {
+            uwsgi::run_as_soon_as_possible(command::HOOK);
+        }
+    });
+}
+
+/// Called for `hetzner-only`.
+unsafe extern "C" fn set_only(_: *mut c_char, value: *mut c_char, _: *mut c_void) {
+    guard("option", || {
+        // SAFETY: uWSGI passes the option's value.
+        let value = unsafe { bytes(value) };
+        let mut orders = STATE.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.take_only(value);
+    });
+}
+
+/// The hook that runs a command, when the whole configuration has been read. It does not return.
+unsafe extern "C" fn run_command(_: *mut c_char) -> c_int {
+    guard("command", || {
+        let orders = STATE.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = STATE.options.lock().unwrap_or_else(PoisonError::into_inner);
+        command::run(&orders, &options)
+    });
+    process::quit(1)
+}
+
+/// # Safety
+/// A C string, or null.
+unsafe fn bytes(text: *const c_char) -> Vec<u8> {
+    match text.is_null() {
+        true => Vec::new(),
+        // SAFETY: the caller's promise.
+        false => unsafe { CStr::from_ptr(text) }.to_bytes().to_vec(),
+    }
+}
+
 /// # Safety
 /// A C string, or null.
 unsafe fn add_option(value: *mut c_char, list: impl FnOnce(&mut Options) -> &mut Vec<Vec<u8>>) {
     guard("option", || {
-        let value = match value.is_null() {
-            true => Vec::new(),
-            // SAFETY: the caller's promise.
-            false => unsafe { CStr::from_ptr(value) }.to_bytes().to_vec(),
-        };
+        // SAFETY: the caller's promise.
+        let value = unsafe { bytes(value) };
         let mut options = STATE.options.lock().unwrap_or_else(PoisonError::into_inner);
         list(&mut options).push(value);
     });
@@ -451,6 +547,24 @@ unsafe extern "C" fn failoverip(legion: *mut uwsgi_legion, argument: *mut c_char
         Some(true) => DONE,
         Some(false) | None => FAILED,
     }
+}
+
+/// The legion action `hetzner-check`: starts the check, and does not wait for it. With several
+/// legions it is done once, because it is about all of them.
+unsafe extern "C" fn check_at_start(_: *mut uwsgi_legion, _: *mut c_char) -> c_int {
+    static STARTED: Once = Once::new();
+    guard("hetzner-check", || {
+        STARTED.call_once(|| {
+            let options = STATE.options.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = command::log_check(options.clone(), STATE.history().clone()) {
+                log!(
+                    NAME,
+                    "WARNING no check at this start: no thread for it: {error}"
+                );
+            }
+        });
+    });
+    DONE
 }
 
 /// Where panics stop: `None` if there was one.

@@ -1,5 +1,8 @@
 //! What the kernel and the C library offer and the standard library does not.
 
+pub mod net;
+pub mod process;
+
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{MaybeUninit, transmute_copy};
 use std::time::Duration;

@@ -7,6 +7,17 @@ use std::path::{Path, PathBuf};
 
 /// Texts that need no heading, each by a part of it.
 const NO_HEADING: &[(&str, &str)] = &[
+    (
+        "check the configuration, the webservice",
+        "the help of an option",
+    ),
+    ("do not ask before hetzner-switch", "the help of an option"),
+    (", and exit; asks first", "the help of an option"),
+    (
+        "the failover IP that hetzner-switch",
+        "the help of an option",
+    ),
+    ("the same, as one JSON object", "the help of an option"),
     ("fit, keeps the lordship", "part of the status line"),
     ("leads to no server", "part of the status line"),
     ("was not looked at", "part of the status line"),
@@ -107,7 +118,10 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(directory).expect("the sources are there") {
         let path = entry.expect("they can be listed").path();
         match path.is_dir() {
-            true if !path.ends_with("tests") => found.extend(sources(&path)),
+            // The report of a command says in each line what to do, and is no part of the log.
+            true if !path.ends_with("tests") && !path.ends_with("command") => {
+                found.extend(sources(&path));
+            }
             false
                 if path.extension().is_some_and(|end| end == "rs")
                     && !path.ends_with("tests.rs") =>

@@ -86,7 +86,7 @@ fn is_wordlike(key: &[u8]) -> bool {
 }
 
 /// Whether the value of a flag turns it off.
-pub(super) fn is_off(value: &[u8]) -> bool {
+pub fn is_off(value: &[u8]) -> bool {
     ["0", "no", "off", "false"]
         .iter()
         .any(|off| value.eq_ignore_ascii_case(off.as_bytes()))

@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::secret::{Secret, SecretError};
 use keys::RawKeys;
 
+pub use keys::is_off;
 pub use mistake::{Mistake, Reason};
 pub use url::Url;
 pub use values::{Family, WatchAction};

@@ -20,7 +20,7 @@ const NOT_RESOLVED: &str = "this name has no IPv4 address now, so announcements 
                             write an IPv4 address";
 
 impl Findings {
-    fn check_valor(&mut self, legion: &str, valor: u64) {
+    pub(crate) fn check_valor(&mut self, legion: &str, valor: u64) {
         match valor {
             1..LEAST_CONFIGURED => self.warnings.push(format!(
                 "legion \"{legion}\": the valor of this node ({valor}) is below {LEAST_CONFIGURED}: \
@@ -49,12 +49,7 @@ impl Findings {
             self.check_peer_address(&name, peer);
         }
         self.check_valor(&name, legion.valor());
-        if let Some(cipher) = legacy_cipher::aead_name(legion.cipher_context()) {
-            self.mistakes.push(format!(
-                "legion \"{name}\": its cipher {cipher} is an AEAD cipher, with which uWSGI cannot \
-                 encrypt its announcements, so no peer ever hears another; use aes-256-cbc"
-            ));
-        }
+        self.check_cipher(&name, legion);
         let is_lord_hook = ours.iter().any(|hook| hook.event == "lord");
         if is_lord_hook {
             self.check_suspension(
@@ -64,7 +59,16 @@ impl Findings {
         }
     }
 
-    fn check_own_address(&mut self, legion: &str, address: &str) {
+    pub(crate) fn check_cipher(&mut self, name: &str, legion: Legion) {
+        if let Some(cipher) = legacy_cipher::aead_name(legion.cipher_context()) {
+            self.mistakes.push(format!(
+                "legion \"{name}\": its cipher {cipher} is an AEAD cipher, with which uWSGI cannot \
+                 encrypt its announcements, so no peer ever hears another; use aes-256-cbc"
+            ));
+        }
+    }
+
+    pub(crate) fn check_own_address(&mut self, legion: &str, address: &str) {
         let reason = match address.rsplit_once(':') {
             // uWSGI itself reports an address without a port, and a multicast one has none.
             None => return,
@@ -75,7 +79,7 @@ impl Findings {
         self.refuse_address(legion, "legion", address, reason);
     }
 
-    fn check_peer_address(&mut self, legion: &str, peer: &PeerAddress) {
+    pub(crate) fn check_peer_address(&mut self, legion: &str, peer: &PeerAddress) {
         // uWSGI marks what it could not resolve so (core/socket.c, `socket_to_in_addr`).
         if peer.resolved != Ipv4Addr::BROADCAST {
             return;
@@ -95,7 +99,7 @@ impl Findings {
         ));
     }
 
-    fn check_suspension(&mut self, legion: &str, seconds: u64) {
+    pub(crate) fn check_suspension(&mut self, legion: &str, seconds: u64) {
         match seconds {
             0 => self.warnings.push(format!(
                 "legion \"{legion}\": legion-death-on-lord-error is not set: a node whose takeover \
@@ -109,7 +113,7 @@ impl Findings {
         }
     }
 
-    fn check_quorum(&mut self, legion: &str, peers: usize, quorum: i32) {
+    pub(crate) fn check_quorum(&mut self, legion: &str, peers: usize, quorum: i32) {
         let nodes = peers + 1;
         let majority = nodes / 2 + 1;
         if peers > 0 && usize::try_from(quorum).unwrap_or(0) < majority {
@@ -120,7 +124,7 @@ impl Findings {
         }
     }
 
-    pub(super) fn check_tolerance(&mut self, interval: Duration, tolerance: Duration) {
+    pub(crate) fn check_tolerance(&mut self, interval: Duration, tolerance: Duration) {
         if tolerance <= interval {
             self.warnings.push(format!(
                 "legion-tolerance ({} s) is not above legion-freq ({} s): nodes drop each other \

@@ -14,6 +14,8 @@ use crate::uwsgi::{self, Hook, Legion};
 
 /// The legion action's name.
 pub const ACTION: &CStr = c"hetzner-failoverip";
+/// The legion action that logs a report at every start.
+pub const CHECK_ACTION: &CStr = c"hetzner-check";
 /// The options of the plugin.
 pub const HEALTH_OPTION: &CStr = c"hetzner-health";
 pub const NO_PREEMPT_OPTION: &CStr = c"hetzner-nopreempt";
@@ -24,6 +26,7 @@ const OURS: &str = "hetzner-";
 const LEAST_SECRET: usize = 6;
 
 /// The values of the plugin's options, as they were given.
+#[derive(Clone)]
 pub struct Options {
     pub health: Vec<Vec<u8>>,
     pub no_preempt: Vec<Vec<u8>>,
@@ -57,11 +60,7 @@ pub fn check(options: &Options) -> Findings {
     let mut findings = Findings::default();
     let legions = uwsgi::legions();
     for &legion in &legions {
-        let ours: Vec<Hook> = legion
-            .hooks()
-            .into_iter()
-            .filter(|hook| hook.action.starts_with(OURS))
-            .collect();
+        let ours = hooks_of_ours(legion);
         for hook in &ours {
             findings.check_hook(&legion.name(), hook);
         }
@@ -90,12 +89,22 @@ fn legion_secret() -> Option<String> {
     (secret.len() >= LEAST_SECRET).then(|| secret.to_string())
 }
 
+/// The hooks of a legion that call an action of ours, or one that is taken for one.
+pub fn hooks_of_ours(legion: Legion) -> Vec<Hook> {
+    let mut hooks = legion.hooks();
+    hooks.retain(|hook| hook.action.starts_with(OURS));
+    hooks
+}
+
 impl Findings {
-    fn check_hook(&mut self, legion: &str, hook: &Hook) {
+    pub(crate) fn check_hook(&mut self, legion: &str, hook: &Hook) {
         let place = format!("legion \"{legion}\", legion-{}", hook.event);
+        if hook.action.as_bytes() == CHECK_ACTION.to_bytes() {
+            return self.check_check(&place, hook);
+        }
         if hook.action.as_bytes() != ACTION.to_bytes() {
             self.mistakes.push(format!(
-                "{place}: {}: unknown action; there is hetzner-failoverip",
+                "{place}: {}: unknown action; there are hetzner-failoverip and hetzner-check",
                 hook.action
             ));
             return;
@@ -134,6 +143,20 @@ impl Findings {
             Err(mistakes) => self
                 .mistakes
                 .extend(mistakes.iter().map(|mistake| line(mistake))),
+        }
+    }
+
+    fn check_check(&mut self, place: &str, hook: &Hook) {
+        let action = &hook.action;
+        if hook.event != "setup" {
+            self.mistakes.push(format!(
+                "{place}: {action}: this action is for legion-setup only: it runs once, at the start"
+            ));
+        }
+        if !hook.argument.is_empty() {
+            self.mistakes.push(format!(
+                "{place}: {action}: takes no argument: write {action}: alone"
+            ));
         }
     }
 
@@ -240,6 +263,14 @@ mod tests {
         assert!(mistake(",alarm=page", Some(&alarms[..])).contains("no alarm `page`"));
         assert!(mistake(",alarm=page", Some(&[])).contains("no alarm `page`"));
         assert_eq!(mistake(",alarm=page", None), "");
+    }
+
+    #[test]
+    fn the_check_is_for_the_start_and_takes_no_argument() {
+        let found = findings("hetzner-check", "x");
+        assert_eq!(found.mistakes.len(), 2);
+        assert!(found.mistakes[0].contains("legion-setup only"));
+        assert!(found.mistakes[1].contains("no argument"));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a status and a body mean: the table of a takeover's answers.
 
+pub mod survey;
 #[cfg(test)]
 mod tests;
+mod unroute;
 
 use std::net::IpAddr;
 

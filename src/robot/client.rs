@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
-use ureq::http::{HeaderValue, Method, Request, Uri};
+use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
 use super::answer::{Answer, Reader};
@@ -64,6 +64,27 @@ pub struct Client {
     is_custom: bool,
     current: CurrentRequest,
     requests: u32,
+    /// What the head of the last answer says beside its status.
+    head: Head,
+}
+
+/// What an answer's head says beside its status.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Head {
+    /// `Date`.
+    pub date: Option<String>,
+    /// `RateLimit-Remaining`: how many requests are left.
+    pub requests_left: Option<String>,
+}
+
+impl Head {
+    fn of(headers: &HeaderMap) -> Head {
+        let field = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_string());
+        Head {
+            date: field("date"),
+            requests_left: field("ratelimit-remaining"),
+        }
+    }
 }
 
 struct Credentials {
@@ -80,8 +101,12 @@ impl Client {
     /// # Errors
     /// A file, a certificate or the proxy that is configured cannot be used.
     pub fn new(order: &Order) -> Result<Client, SetupError> {
+        Client::with_uri(order, order.url.as_uri().clone())
+    }
+
+    /// The same, for another resource of the webservice.
+    pub(super) fn with_uri(order: &Order, uri: Uri) -> Result<Client, SetupError> {
         let current = CurrentRequest::default();
-        let uri = order.url.as_uri().clone();
         let proxy = proxy::for_url(&order.url)?;
         let host = match &proxy {
             Some(proxy) => format!(
@@ -121,17 +146,19 @@ impl Client {
             is_custom: order.url.is_custom(),
             current,
             requests: 0,
+            head: Head::default(),
         })
     }
 
     /// Sends one request, and returns what `read` makes of the answer.
-    fn request<T>(
+    pub(super) fn ask<T>(
         &mut self,
         method: Method,
         within: Duration,
         read: impl FnOnce(&Reader, &Answer) -> T,
     ) -> Result<T, RequestError> {
         self.current.begin(within);
+        self.head = Head::default();
         let result = self.send(method, within);
         let sent = self.current.is_sent();
         self.requests += u32::from(sent);
@@ -155,8 +182,22 @@ impl Client {
         Ok(read(&reader, &answer))
     }
 
+    /// What the head of the last answer says.
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Who is asked, as the log names it.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn current(&self) -> &CurrentRequest {
+        &self.current
+    }
+
     fn send(
-        &self,
+        &mut self,
         method: Method,
         within: Duration,
     ) -> Result<(u16, Option<String>, Vec<u8>), ureq::Error> {
@@ -176,6 +217,7 @@ impl Client {
             None => self.run(request.body(())?, within),
         }?;
         let status = response.status().as_u16();
+        self.head = Head::of(response.headers());
         let location = response
             .headers()
             .get(LOCATION)
@@ -245,22 +287,13 @@ impl Credentials {
 
 impl Provider for Client {
     fn change(&mut self, within: Duration) -> Change {
-        match self.request(Method::POST, within, |reader, answer| reader.change(answer)) {
-            Ok(change) => change,
-            Err(RequestError::Certificate(problem)) => Change::Refused(problem),
-            Err(RequestError::NotConnected(problem)) => Change::NotConnected(problem),
-            // The switch may have happened, or may be running.
-            Err(RequestError::Unanswered(problem)) => Change::Running(problem),
-        }
+        self.ask(Method::POST, within, |reader, answer| reader.change(answer))
+            .unwrap_or_else(RequestError::into_change)
     }
 
     fn look(&mut self, within: Duration) -> Look {
-        match self.request(Method::GET, within, |reader, answer| reader.look(answer)) {
-            Ok(look) => look,
-            Err(RequestError::Certificate(problem)) => Look::Refused(problem),
-            Err(RequestError::NotConnected(problem)) => Look::NotConnected(problem),
-            Err(RequestError::Unanswered(problem)) => Look::Unanswered(problem),
-        }
+        self.ask(Method::GET, within, |reader, answer| reader.look(answer))
+            .unwrap_or_else(RequestError::into_look)
     }
 
     fn requests(&self) -> u32 {

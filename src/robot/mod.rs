@@ -1,23 +1,30 @@
-//! The Robot webservice: `POST` and `GET` on a failover IP, and what their answers mean.
+//! The Robot webservice: `POST`, `GET` and `DELETE` on a failover IP, and what their answers mean.
 //!
 //! Source of the codes and texts: the webservice's documentation, "Failover" and "Errors".
 
 pub mod answer;
 mod client;
+mod date;
 mod problem;
 mod proxy;
 mod request;
 mod request_error;
 mod resolver;
 mod sent;
+mod survey;
 mod tcp;
 mod trust;
+mod unroute;
 
 use crate::takeover::Limits;
 
+pub use answer::is_same_server;
+pub use answer::survey::{Access, FailoverFound, Server};
 pub use client::{Client, SetupError};
 pub use proxy::for_url as proxy_for;
+pub use survey::{Exchange, Link, ask_failover, ask_servers};
 pub use trust::check_store;
+pub use unroute::Unroute;
 
 /// The parts of the client that know no webservice.
 pub mod http {

@@ -1,6 +1,6 @@
 //! The request that is under way: how long it may still take, and whether any of it was sent.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ struct State {
     end_of_opening: Option<Instant>,
     is_sent: bool,
     local_address: Option<IpAddr>,
+    remote_address: Option<SocketAddr>,
 }
 
 impl Default for CurrentRequest {
@@ -32,6 +33,7 @@ impl Default for CurrentRequest {
             end_of_opening: None,
             is_sent: false,
             local_address: None,
+            remote_address: None,
         })))
     }
 }
@@ -66,6 +68,16 @@ impl CurrentRequest {
 
     pub fn note_local_address(&self, address: Option<IpAddr>) {
         self.state().local_address = address;
+    }
+
+    /// The address that requests are sent to, the proxy's if there is one, once there was a
+    /// connection.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.state().remote_address
+    }
+
+    pub fn note_remote_address(&self, address: Option<SocketAddr>) {
+        self.state().remote_address = address;
     }
 
     /// A connection is being opened; returns when it is given up. Its time includes the lookup of

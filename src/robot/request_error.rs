@@ -6,7 +6,7 @@ use std::error::Error;
 use rustls::CertificateError;
 
 use super::problem::RobotProblem;
-use crate::takeover::Problem;
+use crate::takeover::{Change, Look, Problem};
 use crate::text;
 
 /// A request without a complete response.
@@ -39,6 +39,33 @@ impl RequestError {
                 host,
                 reason,
             })),
+        }
+    }
+
+    /// What it means for a change.
+    pub fn into_change(self) -> Change {
+        match self {
+            RequestError::Certificate(problem) => Change::Refused(problem),
+            RequestError::NotConnected(problem) => Change::NotConnected(problem),
+            // The switch may have happened, or be running.
+            RequestError::Unanswered(problem) => Change::Running(problem),
+        }
+    }
+
+    /// What it means for a look.
+    pub fn into_look(self) -> Look {
+        match self {
+            RequestError::Certificate(problem) => Look::Refused(problem),
+            RequestError::NotConnected(problem) => Look::NotConnected(problem),
+            RequestError::Unanswered(problem) => Look::Unanswered(problem),
+        }
+    }
+
+    pub fn into_problem(self) -> Problem {
+        match self {
+            RequestError::Certificate(problem)
+            | RequestError::NotConnected(problem)
+            | RequestError::Unanswered(problem) => problem,
         }
     }
 }

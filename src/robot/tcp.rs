@@ -43,6 +43,9 @@ impl<In: Transport> Connector<In> for TcpConnector {
         let local = socket.local_addr().ok().and_then(|local| local.as_socket());
         self.request
             .note_local_address(local.map(|local| local.ip()));
+        let remote = socket.peer_addr().ok();
+        self.request
+            .note_remote_address(remote.and_then(|remote| remote.as_socket()));
         Ok(Some(Either::B(TcpConnection {
             socket,
             request: self.request.clone(),

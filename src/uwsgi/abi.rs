@@ -181,6 +181,9 @@ pub struct uwsgi_metric {
     pub value: *mut i64,
 }
 
+/// What a hook (`hook-asap` and the like) is to uWSGI: it gets what follows `<name>:`.
+pub type HookFunction = unsafe extern "C" fn(*mut c_char) -> c_int;
+
 /// uWSGI's functions, as they are looked up when the plugin is loaded.
 pub struct Functions {
     pub legion_action_register:
@@ -188,6 +191,10 @@ pub struct Functions {
     pub legion_get_by_name: unsafe extern "C" fn(*mut c_char) -> *mut uwsgi_legion,
     pub legion_announce: unsafe extern "C" fn(*mut uwsgi_legion) -> c_int,
     pub get_exported_opt: unsafe extern "C" fn(*mut c_char) -> *mut c_char,
+    pub register_hook: unsafe extern "C" fn(*mut c_char, HookFunction),
+    pub add_exported_option: unsafe extern "C" fn(*mut c_char, *mut c_char, c_int),
+    pub opt_get: unsafe extern "C" fn(*mut c_char) -> *mut uwsgi_option,
+    pub envdirs: unsafe extern "C" fn(*mut uwsgi_string_list),
 }
 
 /// `uwsgi_log`, which every uWSGI has.
@@ -207,6 +214,10 @@ impl Functions {
                 legion_get_by_name: look_up(c"uwsgi_legion_get_by_name")?,
                 legion_announce: look_up(c"uwsgi_legion_announce")?,
                 get_exported_opt: look_up(c"uwsgi_get_exported_opt")?,
+                register_hook: look_up(c"uwsgi_register_hook")?,
+                add_exported_option: look_up(c"add_exported_option")?,
+                opt_get: look_up(c"uwsgi_opt_get")?,
+                envdirs: look_up(c"uwsgi_envdirs")?,
             })
         }
     }

@@ -60,6 +60,20 @@ impl Crypto {
     }
 }
 
+/// The name of a cipher context's cipher. `None` where the process has no OpenSSL 3.
+pub fn name(context: *const c_void) -> Option<String> {
+    let crypto = Crypto::look_up()?;
+    // SAFETY: uWSGI's cipher context, set up; OpenSSL returns null where there is nothing.
+    unsafe {
+        let cipher = (crypto.context_cipher)(context);
+        if cipher.is_null() {
+            return None;
+        }
+        let name = (crypto.cipher_name)(cipher);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
 /// The name of a cipher context's cipher, if that is an AEAD cipher. `None` as well where the
 /// process has no OpenSSL 3.
 pub fn aead_name(context: *const c_void) -> Option<String> {

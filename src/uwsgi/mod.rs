@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use crate::sys;
-use abi::{ActionFunction, Functions, Log, OptionFunction};
+use abi::{ActionFunction, Functions, HookFunction, Log, OptionFunction};
 
 pub use legion::{Hook, Legion, Peer, PeerAddress, legions, stop_announcing};
 
@@ -105,8 +105,13 @@ pub fn log_line(line: &str) {
     }
 }
 
-/// `required_argument` of getopt.h.
+/// `no_argument` and `required_argument` of getopt.h.
+const NO_ARGUMENT: c_int = 0;
 const REQUIRED_ARGUMENT: c_int = 1;
+
+/// `UWSGI_OPT_IMMEDIATE` of uwsgi.h: the option's function is called where the option is read, and
+/// not when all are.
+const IMMEDIATE: u64 = 1;
 
 /// An option that takes a value and may be given more than once. uWSGI calls `function` with the
 /// name and the value.
@@ -123,6 +128,20 @@ pub const fn option(
         func: Some(function),
         data: std::ptr::null_mut(),
         flags: 0,
+    }
+}
+
+/// An option without a value, whose function is called as soon as the option is read. In a file it
+/// is written `name = true`.
+pub const fn immediate_flag(
+    name: &'static CStr,
+    help: &'static CStr,
+    function: OptionFunction,
+) -> abi::uwsgi_option {
+    abi::uwsgi_option {
+        r#type: NO_ARGUMENT,
+        flags: IMMEDIATE,
+        ..option(name, help, function)
     }
 }
 
@@ -152,4 +171,25 @@ pub fn register_action(name: &'static CStr, message: &'static CStr, function: Ac
             (*action).log_msg = message.as_ptr().cast_mut();
         }
     }
+}
+
+/// Registers a hook, which [`run_as_soon_as_possible`] can be given.
+pub fn register_hook(name: &'static CStr, function: HookFunction) {
+    if let Some(functions) = FUNCTIONS.get() {
+        // SAFETY: uWSGI keeps the name, which is static; it never writes through it.
+        unsafe { (functions.register_hook)(name.as_ptr().cast_mut(), function) };
+    }
+}
+
+/// Has a hook called once the whole configuration has been read, and nothing else has been done.
+/// For the functions of options.
+pub fn run_as_soon_as_possible(hook: &CStr) {
+    let Some(functions) = FUNCTIONS.get() else {
+        return;
+    };
+    let value = CString::new([hook.to_bytes(), b":"].concat());
+    // uWSGI keeps the value, and writes to it (core/hooks.c, `uwsgi_hooks_run`).
+    let value = value.unwrap_or_default().into_raw();
+    // SAFETY: uWSGI keeps both pointers: the name is static, and the value is never freed.
+    unsafe { (functions.add_exported_option)(c"hook-asap".as_ptr().cast_mut(), value, 0) };
 }

@@ -4,11 +4,14 @@ use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use super::FUNCTIONS;
+use super::abi::uwsgi_string_list;
 
 /// `legion-freq` and `legion-tolerance` when they are not given, in seconds
 /// (core/legion.c, `legion_loop`).
 const DEFAULT_FREQ: u64 = 3;
 const DEFAULT_TOLERANCE: u64 = 15;
+/// `legion-skew-tolerance` when it is not given, in seconds (core/legion.c, `legion_loop`).
+const DEFAULT_SKEW_TOLERANCE: u64 = 60;
 /// `check-interval` when it is not given, in seconds (core/master.c, `master_loop`).
 const DEFAULT_CYCLE: u64 = 1;
 /// `alarm-msg-size` and `log-master-bufsize` when they are not given, in bytes.
@@ -22,6 +25,11 @@ pub fn announce_interval() -> Duration {
 /// How long a node may be silent before its peers drop it: `legion-tolerance`.
 pub fn tolerance() -> Duration {
     seconds(c"legion-tolerance").unwrap_or(Duration::from_secs(DEFAULT_TOLERANCE))
+}
+
+/// How much the clocks of two nodes may differ: `legion-skew-tolerance`.
+pub fn skew_tolerance() -> Duration {
+    seconds(c"legion-skew-tolerance").unwrap_or(Duration::from_secs(DEFAULT_SKEW_TOLERANCE))
 }
 
 /// How often the master runs its cycle: `check-interval`.
@@ -70,5 +78,74 @@ pub fn option(name: &CStr) -> Option<String> {
     unsafe {
         let value = (functions.get_exported_opt)(name.as_ptr().cast_mut());
         (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
+    }
+}
+
+/// Where uWSGI keeps what it has understood of an option, if that was given.
+fn place_of<T>(name: &CStr) -> Option<*const T> {
+    // uWSGI may exit if it is asked for an option that it does not have.
+    option(name)?;
+    let functions = FUNCTIONS.get()?;
+    // SAFETY: uWSGI reads the name and returns null or one of its options.
+    let option = unsafe { (functions.opt_get)(name.as_ptr().cast_mut()).as_ref()? };
+    (!option.data.is_null()).then_some(option.data.cast_const().cast())
+}
+
+/// `chdir`, the last if it was given more than once.
+pub fn directory() -> Option<CString> {
+    text(c"chdir")
+}
+
+/// `chroot`, the last if it was given more than once.
+pub fn root() -> Option<CString> {
+    text(c"chroot")
+}
+
+/// An option of uWSGI's type `uwsgi_opt_set_str`.
+fn text(name: &CStr) -> Option<CString> {
+    let place = place_of::<*const std::ffi::c_char>(name)?;
+    // SAFETY: what such an option's data points to (core/uwsgi.c).
+    unsafe { (!(*place).is_null()).then(|| CStr::from_ptr(*place).to_owned()) }
+}
+
+/// Whether the master stays root: `master-as-root`.
+pub fn is_master_root() -> bool {
+    is_set(c"master-as-root")
+}
+
+/// Whether the groups of the user are left out: `no-initgroups`.
+pub fn has_no_groups() -> bool {
+    is_set(c"no-initgroups")
+}
+
+/// An option of uWSGI's type `uwsgi_opt_true`.
+fn is_set(name: &CStr) -> bool {
+    // SAFETY: what such an option's data points to (core/uwsgi.c).
+    place_of::<std::ffi::c_int>(name).is_some_and(|place| unsafe { *place } != 0)
+}
+
+/// `add-gid`, as it was given.
+pub fn more_groups() -> Vec<CString> {
+    let Some(place) = place_of::<*const uwsgi_string_list>(c"add-gid") else {
+        return Vec::new();
+    };
+    let mut values = Vec::new();
+    // SAFETY: what the data of an option of uWSGI's type `uwsgi_opt_add_string_list` points to.
+    unsafe {
+        let mut next = *place;
+        while let Some(item) = next.as_ref() {
+            values.push(CStr::from_ptr(item.value).to_owned());
+            next = item.next;
+        }
+    }
+    values
+}
+
+/// Sets the variables of `envdir`, as uWSGI does some time after its configuration was read.
+pub fn apply_envdirs() {
+    let place = place_of::<*mut uwsgi_string_list>(c"envdir");
+    if let (Some(place), Some(functions)) = (place, FUNCTIONS.get()) {
+        // SAFETY: uWSGI's own list and function.
+        unsafe { (functions.envdirs)(*place) };
     }
 }

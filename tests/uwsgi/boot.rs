@@ -128,8 +128,8 @@ fn boot_never_shows_a_password(context: &Context) {
 
 fn boot_refuses_an_unknown_action_of_ours(context: &Context) {
     let node = refused(context, &lone_node("hetzner-failover:ip=4.4.4.4"));
-    let expected = "legion \"failover\", legion-lord: hetzner-failover: unknown action; there is \
-                    hetzner-failoverip";
+    let expected = "legion \"failover\", legion-lord: hetzner-failover: unknown action; there are \
+                    hetzner-failoverip and hetzner-check";
     assert_eq!(errors(&node), [expected]);
 }
 

@@ -1,0 +1,129 @@
+//! `hetzner-check`: everything that can be known before the next failover.
+
+mod clock;
+mod election;
+mod host;
+mod service;
+
+use super::report::{Fact, Level, Place, Sink, Topic};
+use crate::history::History;
+use crate::order::Order;
+use crate::preflight::{self, Findings, Options};
+use crate::uwsgi::{self, Hook, Legion};
+use service::Services;
+
+/// Reports each fact about each legion and each address, as soon as it is known. Nothing is changed
+/// by it.
+pub fn check(options: &Options, history: &History, sink: Sink) {
+    let mut services = Services::default();
+    let mut known = Vec::new();
+    let mut has_address = false;
+    for legion in uwsgi::legions() {
+        let ours = preflight::hooks_of_ours(legion);
+        if ours.is_empty() {
+            continue;
+        }
+        election::check(legion, &ours, &mut known, sink);
+        for hook in &ours {
+            has_address |= is_takeover(hook);
+            check_hook(legion, hook, &mut services, history, &mut known, sink);
+        }
+    }
+    check_rest(options, &known, sink);
+    if !has_address {
+        let text = "there is no hetzner-failoverip action in this configuration: nothing will be \
+                    routed; add legion-lord = LEGION hetzner-failoverip:...";
+        sink(Fact {
+            place: Place::default(),
+            fact: Topic::Configuration,
+            level: Level::Error,
+            text: text.into(),
+        });
+    }
+}
+
+fn is_takeover(hook: &Hook) -> bool {
+    hook.action.as_bytes() == preflight::ACTION.to_bytes()
+}
+
+/// Checks one action. The lines that the boot has for it are added to `known`.
+fn check_hook(
+    legion: Legion,
+    hook: &Hook,
+    services: &mut Services,
+    history: &History,
+    known: &mut Vec<String>,
+    sink: Sink,
+) {
+    let name = legion.name();
+    let order = Order::parse(&hook.argument)
+        .ok()
+        .filter(|_| is_takeover(hook));
+    let place = Place {
+        legion: Some(name.clone()),
+        hook: Some(hook.event),
+        action: Some(hook.action.clone()),
+        ip: order.as_ref().map(|order| order.failover_ip),
+    };
+    let mut add = |fact, level, text| {
+        sink(Fact {
+            place: place.clone(),
+            fact,
+            level,
+            text,
+        });
+    };
+    let mut findings = Findings::default();
+    findings.check_hook(&name, hook);
+    let beginning = format!(
+        "legion \"{name}\", legion-{}: {}: ",
+        hook.event, hook.action
+    );
+    for (level, line) in levelled(&findings) {
+        let text = line.strip_prefix(&beginning).unwrap_or(line);
+        add(Topic::Configuration, level, text.into());
+        known.push(line.clone());
+    }
+    if findings.mistakes.is_empty() && findings.warnings.is_empty() {
+        let text = "no mistake in its keys and files";
+        add(Topic::Configuration, Level::Ok, text.into());
+    }
+    let Some(order) = order else {
+        return;
+    };
+    // A password or a certificate that cannot be read would fail again.
+    let told = findings
+        .mistakes
+        .is_empty()
+        .then(|| services.check(&order, history));
+    let (netmask, link) = told
+        .as_ref()
+        .map_or((None, None), |told| (told.netmask, told.link.clone()));
+    let ours = host::check(&order, netmask, link.and_then(|link| link.to));
+    let theirs = told.map(|told| told.findings).unwrap_or_default();
+    for (fact, level, text) in theirs.into_iter().chain(ours) {
+        add(fact, level, text);
+    }
+}
+
+/// What the boot finds beside that: options, and whatever is not about one legion or action.
+fn check_rest(options: &Options, known: &[String], sink: Sink) {
+    let findings = preflight::check(options);
+    for (level, line) in levelled(&findings) {
+        if known.contains(line) {
+            continue;
+        }
+        sink(Fact {
+            place: Place::default(),
+            fact: Topic::Configuration,
+            level,
+            text: line.clone(),
+        });
+    }
+}
+
+fn levelled(findings: &Findings) -> impl Iterator<Item = (Level, &String)> {
+    let mistakes = findings.mistakes.iter().map(|line| (Level::Error, line));
+    let warnings = findings.warnings.iter().map(|line| (Level::Warning, line));
+    mistakes.chain(warnings)
+}

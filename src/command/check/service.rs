@@ -1,0 +1,290 @@
+//! Facts about an address that the webservice can tell. Requests are few, and change nothing.
+
+use std::net::IpAddr;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::clock;
+use crate::command::report::{Level, Topic};
+use crate::history::History;
+use crate::order::{Order, Trust};
+use crate::robot::{self, Access, Exchange, FailoverFound, Link, Server, SetupError};
+use crate::sys;
+use crate::takeover::Problem;
+
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(15);
+/// With fewer requests left than this, a takeover may run out of them.
+const FEW_REQUESTS: u64 = 10;
+
+/// A fact without its place.
+type Finding = (Topic, Level, String);
+
+/// What was learnt of the webservices so far, so that none is asked twice.
+#[derive(Default)]
+pub struct Services {
+    /// Accounts that nothing more is asked with.
+    refused: Vec<Account>,
+    servers: Vec<(Account, Option<Exchange<Vec<Server>>>)>,
+    failovers: Vec<(Account, IpAddr, String, Exchange<FailoverFound>)>,
+    /// The hosts whose clock is known.
+    clocks: Vec<String>,
+}
+
+/// A webservice and a user of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Account {
+    authority: String,
+    username: Vec<u8>,
+}
+
+impl Account {
+    fn of(order: &Order) -> Account {
+        let authority = order.url.as_uri().authority();
+        Account {
+            authority: authority.map_or_else(String::new, ToString::to_string),
+            username: order.username.clone(),
+        }
+    }
+}
+
+/// What the webservice has said of one address.
+pub struct Told {
+    pub findings: Vec<Finding>,
+    pub netmask: Option<IpAddr>,
+    /// How it was reached.
+    pub link: Option<Link>,
+}
+
+impl Services {
+    /// Asks about the address of an order.
+    pub fn check(&mut self, order: &Order, history: &History) -> Told {
+        let mut told = Told {
+            findings: Vec::new(),
+            netmask: None,
+            link: None,
+        };
+        let account = Account::of(order);
+        if self.refused.contains(&account) {
+            let text = "not tried: the webservice has refused this username before, and blocks \
+                        addresses after a few failed logins";
+            told.findings
+                .push((Topic::Login, Level::Error, text.into()));
+            return told;
+        }
+        let exchange = match self.failover(order, &account, history) {
+            Ok(exchange) => exchange,
+            Err(error) => {
+                told.findings
+                    .push((Topic::Configuration, Level::Error, error.to_string()));
+                return told;
+            }
+        };
+        told.link = Some(exchange.link.clone());
+        let access = match exchange.answer {
+            Ok(access) => access,
+            Err(problem) => {
+                let text = format!("{problem}; check the network, the firewall and url");
+                told.findings.push((Topic::Service, Level::Error, text));
+                return told;
+            }
+        };
+        told.findings.push(reached(order, &exchange.link));
+        told.findings.extend(login(&access));
+        if matches!(access, Access::LoginRefused(_) | Access::Limited(_)) {
+            self.refused.push(account);
+        } else {
+            told.findings.extend(failover(order, &access));
+            told.findings.extend(self.server(order, &account));
+        }
+        if let Access::Granted(FailoverFound::Here { netmask, .. }) = access {
+            told.netmask = netmask;
+        }
+        told.findings.extend(self.rest(order, &exchange.link));
+        told
+    }
+
+    fn failover(
+        &mut self,
+        order: &Order,
+        account: &Account,
+        history: &History,
+    ) -> Result<Exchange<FailoverFound>, SetupError> {
+        let url = order.url.as_uri().to_string();
+        let known = self
+            .failovers
+            .iter()
+            .find(|(known, ip, at, _)| known == account && *ip == order.failover_ip && *at == url);
+        if let Some((_, _, _, exchange)) = known {
+            return Ok(exchange.clone());
+        }
+        let budget = history.budget(order);
+        budget
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note_look(sys::uptime());
+        let exchange = robot::ask_failover(order, REQUEST)?;
+        let entry = (account.clone(), order.failover_ip, url, exchange.clone());
+        self.failovers.push(entry);
+        Ok(exchange)
+    }
+
+    /// Whether `active_ip` is a server of the account. Only Hetzner's own webservice is asked.
+    fn server(&mut self, order: &Order, account: &Account) -> Option<Finding> {
+        if order.url.is_custom() {
+            let text = "not checked: only url itself is asked of a custom endpoint";
+            return Some((Topic::Server, Level::Ok, text.into()));
+        }
+        let known = self.servers.iter().find(|(known, _)| known == account);
+        let exchange = match known {
+            Some((_, exchange)) => exchange.clone(),
+            None => {
+                let exchange = robot::ask_servers(order, REQUEST).ok().flatten();
+                self.servers.push((account.clone(), exchange.clone()));
+                exchange
+            }
+        };
+        let answer = exchange?.answer;
+        if let Ok(Access::LoginRefused(_)) = answer {
+            self.refused.push(account.clone());
+        }
+        Some(server(order.active_ip, &answer))
+    }
+
+    /// The clock, once for each host, and the requests that are left.
+    fn rest(&mut self, order: &Order, link: &Link) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let host = order.url.host().to_string();
+        if !self.clocks.contains(&host) {
+            self.clocks.push(host);
+            findings.extend(link.date.map(clock::compare));
+        }
+        findings.extend(link.requests_left.map(|left| {
+            let level = match left {
+                ..FEW_REQUESTS => Level::Warning,
+                FEW_REQUESTS.. => Level::Ok,
+            };
+            let text = format!("the webservice accepts {left} more requests for now");
+            (Topic::RateLimit, level, text)
+        }));
+        findings
+    }
+}
+
+fn reached(order: &Order, link: &Link) -> Finding {
+    let verified = match (order.url.is_https(), &order.trust) {
+        (false, _) => "not encrypted",
+        (true, Trust::Anyone) => "its certificate is not verified (ssl_no_verify)",
+        (true, Trust::System | Trust::Bundle(_)) => "its certificate is verified",
+    };
+    let at = link
+        .to
+        .map_or_else(String::new, |to| format!(", connected to {to}"));
+    let text = format!("{} answers{at}; {verified}", link.host);
+    (Topic::Service, Level::Ok, text)
+}
+
+fn login(access: &Access<FailoverFound>) -> Option<Finding> {
+    match access {
+        Access::Granted(_) | Access::NotFound(_) => {
+            let text = "the webservice accepts username and password";
+            Some((Topic::Login, Level::Ok, text.into()))
+        }
+        Access::LoginRefused(problem) => Some((Topic::Login, Level::Error, problem.to_string())),
+        Access::Limited(problem) => Some((Topic::RateLimit, Level::Warning, problem.to_string())),
+        // Said about the failover IP.
+        Access::Unusable(_) => None,
+    }
+}
+
+/// Whether the failover IP is in the account, and where it is routed.
+fn failover(order: &Order, access: &Access<FailoverFound>) -> Vec<Finding> {
+    let ip = order.failover_ip;
+    let fact = |level, text| vec![(Topic::FailoverIp, level, text)];
+    match access {
+        Access::Granted(FailoverFound::Here {
+            netmask,
+            active,
+            is_switching,
+        }) => {
+            let whole = match netmask {
+                Some(netmask) if *netmask != IpAddr::from([255; 4]) => {
+                    format!("{ip} is a failover subnet of this account (netmask {netmask})")
+                }
+                Some(_) | None => format!("{ip} is a failover IP of this account"),
+            };
+            let mut facts = fact(Level::Ok, whole);
+            facts.push(route(order, *active, *is_switching));
+            facts
+        }
+        Access::Granted(FailoverFound::Misnamed(problem)) | Access::NotFound(problem) => {
+            fact(Level::Error, problem.to_string())
+        }
+        Access::Unusable(problem) => fact(
+            Level::Warning,
+            match order.url.is_custom() {
+                true => format!(
+                    "{problem}; a takeover cannot be confirmed unless the endpoint of url supports GET"
+                ),
+                false => format!("{problem}; try again later"),
+            },
+        ),
+        Access::LoginRefused(_) | Access::Limited(_) => Vec::new(),
+    }
+}
+
+fn route(order: &Order, active: Option<IpAddr>, is_switching: bool) -> Finding {
+    let ip = order.failover_ip;
+    let is_here = active.is_some_and(|active| robot::is_same_server(active, order.active_ip));
+    let (level, text) = match (active, is_switching) {
+        (_, true) => (
+            Level::Warning,
+            format!("{ip} is being switched now; that takes up to two minutes"),
+        ),
+        (None, false) => (
+            Level::Warning,
+            format!("{ip} is routed to no server; the next takeover routes it"),
+        ),
+        (Some(active), false) if is_here => (
+            Level::Ok,
+            format!("{ip} is routed to {active}, which is active_ip"),
+        ),
+        (Some(active), false) => (
+            Level::Ok,
+            format!(
+                "{ip} is routed to {active} (active_ip is {})",
+                order.active_ip
+            ),
+        ),
+    };
+    (Topic::Route, level, text)
+}
+
+fn server(active_ip: IpAddr, answer: &Result<Access<Vec<Server>>, Problem>) -> Finding {
+    let unknown = |problem: &Problem| {
+        let text = format!("the account's servers are not known: {problem}");
+        (Topic::Server, Level::Warning, text)
+    };
+    let none = || {
+        let text = format!(
+            "active_ip {active_ip} is no main address of a server of this account: write the main IP \
+             of this server, or for an IPv6 failover IP its IPv6 network"
+        );
+        (Topic::Server, Level::Error, text)
+    };
+    match answer {
+        Ok(Access::Granted(servers)) => match servers.iter().find(|server| server.has(active_ip)) {
+            Some(server) => {
+                let number = server
+                    .number
+                    .map_or_else(String::new, |number| format!(" {number}"));
+                let text = format!("active_ip {active_ip} is server{number} of this account");
+                (Topic::Server, Level::Ok, text)
+            }
+            None => none(),
+        },
+        Ok(Access::NotFound(_)) => none(),
+        Ok(Access::LoginRefused(problem)) => (Topic::Login, Level::Error, problem.to_string()),
+        Ok(Access::Limited(problem) | Access::Unusable(problem)) | Err(problem) => unknown(problem),
+    }
+}

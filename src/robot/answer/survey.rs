@@ -1,0 +1,117 @@
+//! What the answers to a check's requests mean, which change nothing.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::{Answer, Failover, Reader, State, is_same_server};
+use crate::takeover::Problem;
+
+/// Whether the webservice answers a request, or why it does not.
+#[derive(Debug, Clone)]
+pub enum Access<T> {
+    /// The login was accepted.
+    Granted(T),
+    /// The login was refused.
+    LoginRefused(Problem),
+    /// Too many requests, or this server's address is blocked for a while.
+    Limited(Problem),
+    /// The login was accepted, and what was asked for is not in this account.
+    NotFound(Problem),
+    /// The answer says nothing that is of use.
+    Unusable(Problem),
+}
+
+/// What is known of a failover IP.
+#[derive(Debug, Clone)]
+pub enum FailoverFound {
+    /// It can be switched by this address.
+    Here {
+        netmask: Option<IpAddr>,
+        /// The server it is routed to.
+        active: Option<IpAddr>,
+        is_switching: bool,
+    },
+    /// The address names another failover IP, or is one of a subnet.
+    Misnamed(Problem),
+}
+
+/// A server of the account.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub number: Option<u64>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Server {
+    /// Whether this is its main address, or within its IPv6 network.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses
+            .iter()
+            .any(|known| is_same_server(*known, address))
+    }
+}
+
+impl Reader<'_> {
+    /// What the answer to a `GET` of the failover IP says.
+    pub fn survey(&self, answer: &Answer) -> Access<FailoverFound> {
+        if let Some(refusal) = self.refusal(answer) {
+            return refusal;
+        }
+        match self.failover(answer) {
+            Ok(Failover { active, state }) => Access::Granted(FailoverFound::Here {
+                netmask: netmask(answer),
+                active,
+                is_switching: state == State::Processing,
+            }),
+            Err(problem) if problem.is_about_ip() => {
+                Access::Granted(FailoverFound::Misnamed(Problem::new(problem)))
+            }
+            Err(problem) => Access::Unusable(Problem::new(problem)),
+        }
+    }
+
+    /// What the answer to `GET /server` says.
+    pub fn servers(&self, answer: &Answer) -> Access<Vec<Server>> {
+        if let Some(refusal) = self.refusal(answer) {
+            return refusal;
+        }
+        match serde_json::from_slice(answer.body) {
+            Ok(Value::Array(servers)) => Access::Granted(servers.iter().map(server).collect()),
+            Ok(_) | Err(_) => Access::Unusable(Problem::new(
+                "the webservice's list of servers cannot be read",
+            )),
+        }
+    }
+
+    /// `None` if the request was granted.
+    fn refusal<T>(&self, answer: &Answer) -> Option<Access<T>> {
+        if let Some(problem) = self.limited(answer) {
+            return Some(Access::Limited(Problem::new(problem)));
+        }
+        Some(match answer.status {
+            200..=299 => return None,
+            300..=399 => Access::Unusable(Problem::new(self.redirect(answer))),
+            401 => Access::LoginRefused(Problem::new(self.login())),
+            404 if self.code(answer).is_some() => Access::NotFound(self.status(answer)),
+            _ => Access::Unusable(self.status(answer)),
+        })
+    }
+}
+
+fn netmask(answer: &Answer) -> Option<IpAddr> {
+    let body: Value = serde_json::from_slice(answer.body).ok()?;
+    body["failover"]["netmask"].as_str()?.parse().ok()
+}
+
+fn server(object: &Value) -> Server {
+    let server = &object["server"];
+    let address = |member: &str| server[member].as_str()?.parse().ok();
+    Server {
+        number: server["server_number"].as_u64(),
+        addresses: [address("server_ip"), address("server_ipv6_net")]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
+}

@@ -1,0 +1,33 @@
+//! Routes a failover IP to no server: `DELETE` in the place of `POST`.
+
+use std::time::Duration;
+
+use ureq::http::Method;
+
+use super::client::Client;
+use super::request_error::RequestError;
+use crate::takeover::{Change, Look, Provider};
+
+/// The webservice, asked to route the address to no server. What a takeover calls "ours" is "no
+/// server" here.
+pub struct Unroute(pub Client);
+
+impl Provider for Unroute {
+    fn change(&mut self, within: Duration) -> Change {
+        let answer = self.0.ask(Method::DELETE, within, |reader, answer| {
+            reader.unrouting(answer)
+        });
+        answer.unwrap_or_else(RequestError::into_change)
+    }
+
+    fn look(&mut self, within: Duration) -> Look {
+        let answer = self.0.ask(Method::GET, within, |reader, answer| {
+            reader.look_unrouted(answer)
+        });
+        answer.unwrap_or_else(RequestError::into_look)
+    }
+
+    fn requests(&self) -> u32 {
+        self.0.requests()
+    }
+}
