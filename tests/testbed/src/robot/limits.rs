@@ -26,6 +26,14 @@ pub(super) struct Failures {
 }
 
 impl Logins {
+    /// A `*` at the end of the username stands for anything.
+    fn is_user(&self, user: &str) -> bool {
+        match self.username.strip_suffix('*') {
+            Some(beginning) => user.starts_with(beginning),
+            None => user == self.username,
+        }
+    }
+
     /// Whether this request is from the user. A wrong login counts towards the lock-out, a missing one
     /// does not, and a correct one resets the count.
     pub(super) fn admit(
@@ -34,19 +42,21 @@ impl Logins {
         headers: &[(String, String)],
         now: Instant,
     ) -> Result<(), Answer> {
+        let login =
+            login(headers).map(|(user, password)| self.is_user(&user) && password == self.password);
         let failures = self.peers.entry(peer).or_default();
         match failures.locked_until {
             Some(until) if now < until => return Err(errors::unauthorized()),
             Some(_) => *failures = Failures::default(),
             None => {}
         }
-        match login(headers) {
+        match login {
             None => Err(errors::unauthorized()),
-            Some((user, password)) if user == self.username && password == self.password => {
+            Some(true) => {
                 failures.count = 0;
                 Ok(())
             }
-            Some(_) => {
+            Some(false) => {
                 failures.count += 1;
                 if failures.count >= MAX_FAILURES {
                     failures.locked_until = Some(now + self.lockout);

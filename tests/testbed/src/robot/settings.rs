@@ -31,6 +31,7 @@ pub struct Settings {
     /// that is removed when the Robot is dropped.
     pub ca_file: Option<PathBuf>,
     /// The webservice user, `FOO` by default.
+    /// With a `*` at its end, all users whose names begin so have that password.
     pub username: String,
     /// The password of that user, `BAR` by default.
     pub password: String,

@@ -2,7 +2,8 @@
 	A plugin for the benchmark: the legion action `bench:PLAN` calls other legion actions in turn, as
 	uWSGI would and on the same thread, and writes to PLAN.out how long each call took. The first line
 	of a plan is the number of rounds, the others are NAME ACTION:ARGUMENT. A line of the result is
-	NAME NANOSECONDS RETURNED. A round before the first warms up and is not written.
+	NAME NANOSECONDS RETURNED. A round before the first warms up and is not written. Each ~ in an
+	argument becomes the number of the round.
 */
 
 #include <stdio.h>
@@ -26,6 +27,17 @@ static void die(const char *why) {
 	exit(1);
 }
 
+static char *in_round(const char *argument, int round) {
+	static char text[8192];
+	char *end = text;
+	for (; *argument && end < text + sizeof(text) - 16; argument++) {
+		if (*argument == '~') end += sprintf(end, "%d", round);
+		else *end++ = *argument;
+	}
+	*end = 0;
+	return text;
+}
+
 static int bench(struct hz_uwsgi_legion *legion, char *plan) {
 	static struct step steps[8];
 	char action[64], path[4096];
@@ -41,8 +53,9 @@ static int bench(struct hz_uwsgi_legion *legion, char *plan) {
 	for (int round = 0; round <= rounds; round++) {
 		for (struct step *step = steps; step < steps + count; step++) {
 			struct timespec began, ended;
+			char *argument = in_round(step->argument, round);
 			clock_gettime(CLOCK_MONOTONIC, &began);
-			int returned = step->action->func(legion, step->argument);
+			int returned = step->action->func(legion, argument);
 			clock_gettime(CLOCK_MONOTONIC, &ended);
 			long long took = (ended.tv_sec - began.tv_sec) * 1000000000LL + ended.tv_nsec - began.tv_nsec;
 			if (round) fprintf(out, "%s %lld %d\n", step->name, took, returned);

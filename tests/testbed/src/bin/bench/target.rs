@@ -28,6 +28,7 @@ impl Target {
             address: (address, 0).into(),
             failovers: vec![(FAILOVER_IP, None)],
             switch_time,
+            username: "FOO*".into(),
             posts_per_hour: None,
             gets_per_hour: None,
             ..Settings::default()
@@ -41,11 +42,13 @@ impl Target {
         format!("https://{host}:{port}/failover/{FAILOVER_IP}")
     }
 
-    /// The plugin's action, which trusts the system's certificates.
+    /// The plugin's action, which trusts the system's certificates. In each round it is another
+    /// account and another URL, because a takeover is measured as the first of its process: the
+    /// plugin looks first where it has routed the IP before, and counts requests for each account.
     pub fn plugin(&self, server: Ipv4Addr) -> String {
         let url = self.url();
         format!(
-            "hetzner-failoverip:username=FOO,password=BAR,ip={FAILOVER_IP},active_ip={server},url={url}"
+            "hetzner-failoverip:username=FOO~,password=BAR,ip={FAILOVER_IP},active_ip={server},url={url}?{server}~"
         )
     }
 
