@@ -7,7 +7,9 @@
 
 mod boot;
 mod build;
+mod by_hand;
 mod cluster;
+mod command;
 mod context;
 mod driver;
 mod framing;
@@ -18,6 +20,7 @@ mod kvlist;
 mod legion;
 mod memcheck;
 mod proxy;
+mod pty;
 mod rows;
 mod secrets;
 mod siege;
@@ -61,6 +64,8 @@ fn main() -> ExitCode {
             transport::TESTS,
             proxy::TESTS,
             soak::TESTS,
+            command::TESTS,
+            by_hand::TESTS,
         ]
         .concat();
         if context.is_our_own() {
