@@ -14,6 +14,8 @@ macro_rules! tests {
 
 mod boot;
 mod build;
+mod by_hand;
+mod command;
 mod framing;
 mod hooks;
 mod hostile;
@@ -38,7 +40,7 @@ use std::process::ExitCode;
 
 use context::Context;
 use libtest_mimic::{Arguments, Trial};
-use support::{attacks, cluster, context, driver, memcheck};
+use support::{attacks, cluster, context, driver, memcheck, pty};
 
 /// A test: its name, and what it does with a uWSGI.
 type Test = (&'static str, fn(&Context));
@@ -68,6 +70,8 @@ fn main() -> ExitCode {
             transport::TESTS,
             proxy::TESTS,
             soak::TESTS,
+            command::TESTS,
+            by_hand::TESTS,
         ]
         .concat();
         if older::plugin().is_some() {

@@ -5,3 +5,4 @@ pub mod cluster;
 pub mod context;
 pub mod driver;
 pub mod memcheck;
+pub mod pty;
