@@ -6,6 +6,7 @@
 //! five changes spread over the deadline. Nothing outlives the deadline.
 
 mod budget;
+mod outcome;
 mod pace;
 mod problem;
 mod provider;
@@ -16,9 +17,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 pub use budget::{Budget, Limits};
+pub use outcome::{Failure, Outcome, Report};
+use outcome::{Seen, whereabouts};
 use pace::Pace;
 pub use pace::{Bounds, Clock};
 pub use problem::Problem;
@@ -29,71 +30,6 @@ const MAX_CHANGES: u32 = 5;
 
 /// A takeover without any connection for this long fails.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(15);
-
-/// How a takeover ended, for the log and for uWSGI.
-#[derive(Debug)]
-pub struct Report {
-    pub outcome: Outcome,
-    /// How long it took.
-    pub elapsed: Duration,
-    /// How many requests were sent.
-    pub requests: u32,
-}
-
-/// How a takeover ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The provider said that the address is routed to this server.
-    Routed,
-    /// The provider accepted the change, and cannot say where the address is routed.
-    Unconfirmed(Problem),
-    /// The address is not routed to this server, as far as is known.
-    Failed(Failure),
-    /// The election that this takeover followed is out of date. No change was sent since.
-    Outdated,
-}
-
-/// Why a takeover failed.
-#[derive(Debug, Error)]
-pub enum Failure {
-    /// Refused for good.
-    #[error("{0}")]
-    Refused(Problem),
-    #[error("{problem}{}", whereabouts(.seen))]
-    Limited {
-        problem: Problem,
-        seen: Option<Seen>,
-    },
-    /// Another node may have a connection.
-    #[error("{problem} (no connection for {} s)", .after.as_secs())]
-    NoConnection { problem: Problem, after: Duration },
-    #[error("{reason}{} (the deadline of {} s has passed)", whereabouts(.seen), .deadline.as_secs())]
-    OutOfTime {
-        reason: String,
-        seen: Option<Seen>,
-        deadline: Duration,
-    },
-}
-
-impl Failure {
-    /// Whether retrying is pointless until somebody has fixed something.
-    pub fn is_for_good(&self) -> bool {
-        match self {
-            Failure::Refused(_) => true,
-            Failure::Limited { .. } | Failure::NoConnection { .. } | Failure::OutOfTime { .. } => {
-                false
-            }
-        }
-    }
-}
-
-/// Where the provider last said that the address is, when it was not ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// On this server, or on none.
-    At(Option<String>),
-    BeingChanged,
-}
 
 /// What a takeover needs from its surroundings.
 pub struct Surroundings<'a> {
@@ -571,15 +507,6 @@ impl Takeover<'_> {
 
 fn refused(problem: Problem) -> Next {
     Next::End(Outcome::Failed(Failure::Refused(problem)))
-}
-
-fn whereabouts(seen: &Option<Seen>) -> String {
-    match seen {
-        None => String::new(),
-        Some(Seen::BeingChanged) => "; a switch is running".into(),
-        Some(Seen::At(None)) => "; it is routed to no server".into(),
-        Some(Seen::At(Some(server))) => format!("; it is routed to {server}"),
-    }
 }
 
 /// Shorter spans than this are not shown.
