@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::history::{History, Past};
+use crate::history::{History, PastTakeovers};
 use crate::isolation::memory;
 use crate::legion::heartbeat::{Heartbeat, Mandate, WorkerError, run_with_heartbeat};
 use crate::legion::member::Member;
@@ -155,7 +155,7 @@ fn warn_of_shortfall() {
 /// The takeover itself, on its own thread.
 fn run(
     order: &Order,
-    past: Past,
+    past: PastTakeovers,
     nodes: usize,
     budget: &Mutex<Budget>,
     is_elected: &dyn Fn() -> bool,
