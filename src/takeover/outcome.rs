@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::Problem;
 
-/// How a takeover ended, for the log and for uWSGI.
+/// The end of a takeover, for the log and for uWSGI.
 #[derive(Debug)]
 pub struct Report {
     pub outcome: Outcome,
@@ -19,20 +19,20 @@ pub struct Report {
 /// How a takeover ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The provider said that the address is routed to this server.
+    /// The provider has reported that the address is routed to this server.
     Routed,
-    /// The provider accepted the change, and cannot say where the address is routed.
+    /// The provider accepted the change, but cannot report where the address is routed.
     Unconfirmed(Problem),
     /// The address is not routed to this server, as far as is known.
     Failed(Failure),
-    /// The election that this takeover followed is out of date. No change was sent since.
+    /// The election that this takeover followed is out of date. No change was sent afterwards.
     Outdated,
 }
 
 /// Why a takeover failed.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// Refused for good.
+    /// Retrying does not help until somebody has fixed something.
     #[error("{0}")]
     Refused(Problem),
     #[error("{problem}{}", whereabouts(.seen))]
@@ -63,11 +63,12 @@ impl Failure {
     }
 }
 
-/// Where the provider last said that the address is, when it was not ours.
+/// Where the provider last reported the address, when that was not this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// On this server, or on none.
+    /// Routed to the named server, or to none.
     At(Option<String>),
+    /// A change was running.
     BeingChanged,
 }
 
