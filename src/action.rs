@@ -22,7 +22,7 @@ use crate::uwsgi::{self, Caller, Legion, LegionThread, log, settings};
 /// The name of the action, which every log line of a takeover begins with.
 pub const NAME: &str = "hetzner-failoverip";
 
-/// After a takeover as long as this, what peers have sent meanwhile is no longer worth hearing.
+/// After a takeover as long as this, the packets that have arrived meanwhile are discarded unread.
 const LONG_DEAF: Duration = Duration::from_secs(30);
 
 /// A takeover ends by itself at its deadline; only a file that hangs, or a bug, lets it run on for
@@ -31,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// How long one look at the route may take.
 const LOOK_TIME: Duration = Duration::from_secs(10);
-/// The time between two looks that are to agree.
+/// The time between two looks that must agree.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// A call of the action, and what it may use.
@@ -78,6 +78,7 @@ pub fn failoverip(call: &Call) -> bool {
         }
     };
     let now = sys::uptime();
+    // For any hook and any end: from now on, only a later pause casts doubt on a lordship.
     if let Some(member) = call.member {
         member.note_takeover(began, now, call.place, matches!(end, End::Succeeded));
     }
@@ -141,7 +142,7 @@ fn take_over(call: &Call, order: Order) -> End {
     end
 }
 
-/// A promise about passwords could not be kept: that must be known.
+/// Warns if memory that contained the password could not be protected.
 fn warn_of_shortfall() {
     if memory::fell_short() {
         log!(
@@ -152,7 +153,7 @@ fn warn_of_shortfall() {
     }
 }
 
-/// The takeover itself, on its own thread.
+/// The takeover itself, on the thread `takeover`.
 fn run(
     order: &Order,
     past: PastTakeovers,
@@ -184,10 +185,10 @@ fn run(
     Ok(takeover::take_over(bounds, &mut client, around))
 }
 
-/// Looks where the address is routed, on a thread of its own that ends with that.
+/// Looks where the address is routed, on a thread `look` that ends afterwards.
 ///
 /// # Errors
-/// The kernel gives no thread.
+/// The thread could not be started.
 pub fn look(
     order: Order,
     budget: Arc<Mutex<Budget>>,
@@ -305,7 +306,8 @@ impl Pulse<'_> {
         })
     }
 
-    /// What has arrived before the first beat was sent to a node that listened.
+    /// Packets that arrived before the first beat are not discarded, because the node was still
+    /// listening then.
     fn beat(&self, mandate: &Mandate, standstill: &Standstill, is_first: bool) {
         for legion in &self.legions {
             legion.announce(self.thread);
@@ -317,7 +319,7 @@ impl Pulse<'_> {
         }
     }
 
-    /// This node did not listen to its peers, so it must not hold their silence against them.
+    /// This node did not listen to its peers, so they must not be dropped as silent.
     fn end(&self, elapsed: Duration) {
         for legion in &self.legions {
             // uWSGI refuses packets that are older than a minute, and blames the sender's clock.
