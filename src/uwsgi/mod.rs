@@ -4,6 +4,7 @@
 //! are set up before uWSGI calls any hook of the plugin except `on_load`.
 
 pub mod abi;
+mod configured;
 pub mod legacy_cipher;
 mod legion;
 pub mod settings;
@@ -15,7 +16,8 @@ use std::sync::OnceLock;
 use crate::sys;
 use abi::{ActionFunction, Functions, Log, OptionFunction};
 
-pub use legion::{Hook, Legion, Peer, PeerAddress, legions, stop_announcing};
+pub use configured::{Hook, PeerAddress, legions};
+pub use legion::{Legion, Peer, stop_announcing};
 
 /// The prefix of log lines that are not about a takeover.
 pub const NAME: &str = "hetzner";
