@@ -163,7 +163,11 @@ fn legion_low_valor_steps_back_by_silence(context: &Context) {
             .line(format!("legion-lord = failover {action}"))
             .line("legion-freq = 1\nlegion-tolerance = 5\nlegion-death-on-lord-error = 5"),
     );
-    crate::context::wait(&node, "will come back when its suspension ends", PATIENCE);
+    crate::context::wait(
+        &node,
+        "will rejoin the legion when its suspension ends",
+        PATIENCE,
+    );
     crate::context::wait(&node, "i am now the Lord", PATIENCE);
 }
 
