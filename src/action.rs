@@ -78,7 +78,7 @@ pub fn failoverip(call: &Call) -> bool {
         }
     };
     let now = sys::uptime();
-    // For any hook and any end: from now on, only a later pause casts doubt on a lordship.
+    // Whatever the hook and the end, only a pause after `began` can make the lordship doubtful now.
     if let Some(member) = call.member {
         member.note_takeover(began, now, call.place, matches!(end, End::Succeeded));
     }
