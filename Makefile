@@ -3,21 +3,23 @@
 .PHONY: help demo test soak older-nodes memcheck bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
-	@echo 'make demo            three uWSGI nodes on this machine, and what happens when servers die'
-	@echo 'make test            all tests, in real uWSGIs'
-	@echo 'make soak            ten thousand takeovers in one process (two minutes)'
-	@echo 'make memcheck        the tests with every uWSGI under valgrind (ten minutes)'
-	@echo 'make bench           measures beside curl, and writes BENCHMARKS.md'
-	@echo 'make build           the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
-	@echo 'make install         installs it where uwsgi looks for plugins, or in PLUGINDIR (below DESTDIR)'
-	@echo 'make dist            an archive in target/dist, identical for everyone who builds this commit'
-	@echo 'make deb             a Debian package in target/dist; make deb-test tries it out, as root'
-	@echo 'make package-test    tries out what make install and make dist do, in a temporary directory'
-	@echo 'make reproducible    checks that two builds of the last commit give the same file'
-	@echo 'make matrix          all tests of the archive in every uWSGI from 2.0.1 on (ten minutes)'
-	@echo 'make older-nodes OLDER=REVISION   one legion with nodes that run an older version'
-	@echo 'make check           format, lints and documentation: must be clean before a commit'
-	@echo 'make deny            licences, sources and advisories of all dependencies'
+	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute)'
+	@echo 'make test            run all tests in real uWSGIs'
+	@echo 'make soak            run ten thousand takeovers in one process (two minutes)'
+	@echo 'make memcheck        run the tests with each uWSGI under valgrind (ten minutes)'
+	@echo 'make bench           compare the plugin with curl and write BENCHMARKS.md'
+	@echo 'make build           build the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
+	@echo 'make install         install it where uwsgi looks for plugins, or in PLUGINDIR (below DESTDIR)'
+	@echo 'make dist            build an archive in target/dist, identical for everyone who builds this commit'
+	@echo 'make deb             build a Debian package in target/dist'
+	@echo 'make deb-test        install, run, upgrade and remove that package on this system, as root'
+	@echo 'make package-test    test make install and make dist in a temporary directory'
+	@echo 'make reproducible    check that two builds of the last commit give the same file'
+	@echo 'make matrix          run the tests with the plugin of make dist in uWSGI 2.0.1 to 2.0.31 (ten minutes)'
+	@echo 'make older-nodes OLDER=REVISION'
+	@echo '                     test legions in which some nodes run the plugin of that revision'
+	@echo 'make check           check format, lints and documentation; must pass before a commit'
+	@echo 'make deny            check licences, sources and advisories of all dependencies'
 
 demo:
 	@tests/demo.sh
@@ -39,7 +41,7 @@ older-nodes:
 memcheck:
 	@tests/memcheck.sh
 
-# BENCH holds options: make bench BENCH="--legions 2"
+# BENCH contains options: make bench BENCH="--legions 2"
 bench:
 	@tests/bench.sh $(BENCH)
 
@@ -75,16 +77,17 @@ fmt:
 
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@# Fuzz targets are outside of the workspace; libFuzzer, which is not linked here, needs no compiler.
+	@# The fuzz targets are not in the workspace. The path keeps libFuzzer from being compiled, because
+	@# clippy does not link it.
 	CUSTOM_LIBFUZZER_PATH=/none/libfuzzer.a cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --locked --quiet -- -D warnings
 
 doc:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items --quiet
 
-# DENY says what to check: make deny DENY="licenses bans sources" without what has to be fetched
+# DENY limits the checks: make deny DENY="licenses bans sources" needs no database of advisories
 deny:
 	@command -v cargo-deny >/dev/null || \
-		{ echo 'make deny needs cargo-deny, which was not found: cargo install --locked cargo-deny' >&2; exit 1; }
+		{ echo 'cargo-deny was not found; install it: cargo install --locked cargo-deny' >&2; exit 1; }
 	cargo deny --locked check $(DENY)
 	cargo deny --config fuzz/deny.toml --manifest-path fuzz/Cargo.toml --locked check $(DENY)
 

@@ -1,4 +1,4 @@
-//! Links the plugin so that it is never unloaded: uWSGI keeps pointers into it, and threads
+//! Links the plugin so that it is never unloaded, because uWSGI keeps pointers into it, and threads
 //! and thread-local destructors may outlive a `dlclose`.
 
 fn main() {

@@ -1,9 +1,9 @@
 # Builds the plugin for the uWSGI at hand: `uwsgi --build-plugin DIRECTORY`.
 #
 # That uWSGI's uwsgiconfig.py executes this file, in its own Python (2 or 3), and then compiles and
-# links what the variables at the end name. So the Rust library is built first, by cargo, and uWSGI
-# links it into NAME_plugin.so together with include/abi_check.c, which produces no code: it
-# fails the build where this uWSGI's structs are not those that the plugin was written for.
+# links the files in the variables at the end. So cargo builds the Rust library first, and uWSGI
+# links it into NAME_plugin.so together with include/abi_check.c. That file produces no code: it
+# fails the build if this uWSGI's structs differ from the ones that the plugin was written for.
 
 import json
 import os
@@ -23,12 +23,12 @@ def fail(reason):
 
 
 def plugin_directory_and_name():
-    """What the user asked for. There is no __file__ in here, but sys.argv is uwsgiconfig.py's:
-    --extra-plugin DIRECTORY [NAME], which is what `uwsgi --build-plugin "DIRECTORY [NAME]"` runs,
-    or --plugin DIRECTORY [PROFILE [NAME]]."""
+    """The directory and the name that the user gave. __file__ is not set here, but sys.argv is that of
+    uwsgiconfig.py: --extra-plugin DIRECTORY [NAME] when run by `uwsgi --build-plugin "DIRECTORY
+    [NAME]"`, or --plugin DIRECTORY [PROFILE [NAME]]."""
     name_at = {'--extra-plugin': 3, '-x': 3, '--plugin': 4, '-p': 4}.get(sys.argv[1])
     if name_at is None:
-        fail('it cannot be embedded into uWSGI, build it with: uwsgi --build-plugin DIRECTORY')
+        fail('the plugin cannot be embedded into uWSGI; build it with: uwsgi --build-plugin DIRECTORY')
     directory = sys.argv[2].rstrip('/') or '/'
     if '://' in directory:  # uwsgiconfig.py has just cloned it, under its last name
         directory = directory.split('/')[-1]
@@ -39,8 +39,8 @@ def plugin_directory_and_name():
 
 
 def rust_environment():
-    """The environment for cargo, which runs in another directory than we do, and perhaps
-    in a shell that has never heard of rustup."""
+    """The environment for cargo. It runs in another directory, so CARGO_TARGET_DIR is made absolute,
+    and the PATH may lack rustup's directory."""
     env = os.environ.copy()
     env['PATH'] = os.pathsep.join([env.get('PATH', os.defpath), os.path.expanduser('~/.cargo/bin')])
     if env.get('CARGO_TARGET_DIR'):
@@ -49,11 +49,11 @@ def rust_environment():
 
 
 def run(command, directory, env):
-    """The exit status and the output of a command; its messages go where ours go."""
+    """Returns the exit status and the output of a command; its messages go to standard error."""
     try:
         process = subprocess.Popen(command, cwd=directory, env=env, stdout=subprocess.PIPE)
     except OSError as error:
-        fail('%s does not run (%s). %s' % (command[0], error.strerror, RUST_ADVICE))
+        fail('%s cannot be run (%s). %s' % (command[0], error.strerror, RUST_ADVICE))
     output = process.communicate()[0]
     return process.returncode, output.decode('utf-8')
 
@@ -63,7 +63,7 @@ def which(program, env):
         path = os.path.join(directory, program)
         if os.access(path, os.X_OK) and os.path.isfile(path):
             return os.path.abspath(path)
-    fail('it is written in Rust, and %s was not found. %s' % (program, RUST_ADVICE))
+    fail('the plugin is written in Rust, and %s was not found. %s' % (program, RUST_ADVICE))
 
 
 def check_rustc(directory, env):
@@ -86,7 +86,7 @@ def build_library(directory):
          '--message-format', 'json-render-diagnostics'],
         directory, env)
     if status != 0:
-        fail('cargo could not build the library, see its message above')
+        fail('cargo could not build the library; see its message above')
     for line in output.splitlines():
         message = json.loads(line) if line.startswith('{') else {}
         if message.get('reason') == 'compiler-artifact':
@@ -97,7 +97,7 @@ def build_library(directory):
 
 
 def write_version_script(library, symbol):
-    """The only symbol that the plugin exports: uWSGI loads plugins into the global scope."""
+    """Limits the plugin to one exported symbol, because uWSGI loads plugins into the global scope."""
     path = os.path.join(os.path.dirname(library), symbol + '.map')
     with open(path, 'w') as script:
         script.write('{ global: %s; local: *; };\n' % symbol)
@@ -105,20 +105,20 @@ def write_version_script(library, symbol):
 
 
 def quote(path):
-    """For the shell, which uwsgiconfig.py passes all this to. Not with quotation marks, since
-    it looks at how a name ends."""
+    """Escapes a path for the shell that uwsgiconfig.py passes it to. Quotation marks would not do,
+    because uwsgiconfig.py looks at the end of the name."""
     return re.sub(r'([^\w/.,:=@%+-])', r'\\\1', path)
 
 
 directory, name = plugin_directory_and_name()
 library = build_library(directory)
-# uWSGI looks for the symbol that the file is named after.
+# uWSGI looks for a symbol with the name of the file.
 symbol = name + '_plugin'
 
 GCC_LIST = ['include/abi_check.c', quote(library)]
 CFLAGS = []
 LDFLAGS = [
-    # Take the plugin out of the archive, and all that it needs, and drop the rest.
+    # Keep the plugin and what it needs, and drop the rest of the archive.
     '-Wl,-u,hetzner_plugin',
     '-Wl,--gc-sections',
     '-Wl,--version-script=' + quote(write_version_script(library, symbol)),
@@ -126,11 +126,11 @@ LDFLAGS = [
     '-Wl,-z,nodelete',
     '-Wl,-z,relro',
     '-Wl,-z,now',
-    # uWSGI's functions are looked up at run time, so that nothing may be left undefined.
+    # uWSGI's functions are looked up at run time, so no symbol may be left undefined.
     '-Wl,-z,defs',
     '-s',
 ]
 if name != NAME:
     LDFLAGS.append('-Wl,--defsym=%s=hetzner_plugin' % symbol)
-# What Rust's standard library needs: `rustc --print native-static-libs`.
+# The libraries that Rust's standard library needs: `rustc --print native-static-libs`.
 LIBS = ['-Wl,--as-needed', '-lgcc_s', '-lutil', '-lrt', '-lpthread', '-lm', '-ldl', '-lc']

@@ -1,8 +1,7 @@
 /*
-	Checks, while it is compiled, that the uwsgi.h of the uWSGI at hand has the ABI that the plugin
-	was written for (uwsgi_abi.h). `uwsgi --build-plugin` compiles it with that uWSGI's own header and
-	flags, so a uWSGI that differs fails the build, and the error names what differs.
-	Nothing of this is left in the object file.
+	Checks at compile time that the uwsgi.h of the uWSGI at hand has the ABI that the plugin was
+	written for (uwsgi_abi.h). `uwsgi --build-plugin` compiles it with that uWSGI's own header and
+	flags, so a difference fails the build, and the error names it. It produces no code.
 */
 
 #include "uwsgi.h"
@@ -32,7 +31,7 @@
 
 HZ_UWSGI_ABI(CHECK_FIELD, CHECK_SIZE, CHECK_ROOM)
 
-/* What is called, from either side, must also have the type that the plugin expects. */
+/* Functions that either side calls, and members that the plugin uses, must also have the expected type. */
 
 #define CHECK_TYPE(name, expression, ...) \
 	_Static_assert(__builtin_types_compatible_p(__typeof__(expression), __VA_ARGS__), "type of " name " differs in this uWSGI");

@@ -1,13 +1,13 @@
 /*
-	The part of uWSGI's ABI that the plugin stands on, as C has it.
+	The part of uWSGI's ABI that the plugin relies on, in C.
 
-	uWSGI promises no ABI, but in all of 2.0.x these structs have kept their layout: uwsgi_plugin
-	has only grown at its end, after exception_log, and the others are the same. So one plugin
-	serves every 2.0.x.
+	uWSGI promises no stable ABI, but from 2.0.1 to 2.0.31 these structs have kept their layout:
+	uwsgi_plugin has only grown at its end, after exception_log, and the others have not changed. So
+	one plugin works with all of these versions.
 
-	The structs mirror uwsgi.h of uWSGI 2.0.1, the oldest one. The table at the end says the same
-	in numbers, and everybody is held to it: abi_check.c checks it against the uwsgi.h of the uWSGI
-	that will load the plugin, and a unit test in src/uwsgi/abi.rs checks the Rust side.
+	The structs mirror uwsgi.h of uWSGI 2.0.1, the oldest supported version. The table at the end
+	gives the same in numbers. abi_check.c compares it with the uwsgi.h of the uWSGI that will load
+	the plugin, and a unit test in src/uwsgi/abi.rs compares it with the Rust mirrors.
 */
 
 #ifndef HZ_UWSGI_ABI_H
@@ -22,7 +22,7 @@
 #error "uwsgi-hetzner supports 64 bit systems only (LP64)."
 #endif
 
-/* As of 2.0.1. A hook that the plugin does not have is void (*)(void) here, whatever its true arguments. */
+/* As of 2.0.1. A hook that the plugin does not use is void (*)(void) here, whatever its real type. */
 struct hz_uwsgi_plugin {
 	const char *name;
 	const char *alias;
@@ -171,11 +171,11 @@ struct hz_uwsgi_metric {
 };
 
 /*
-	The table, in bytes. One entry a line, since the Rust test reads it too:
+	The table, in bytes. It has one entry per line, because the Rust test parses it:
 
 	ABI_FIELD(struct, field, offset, size)
 	ABI_SIZE(struct, size)                   the same in every version
-	ABI_ROOM(struct, oldest, room)           from its size in 2.0.1 to the room that the plugin gives it
+	ABI_ROOM(struct, oldest, room)           its size in 2.0.1, and the room that the plugin gives it
 */
 #define HZ_UWSGI_ABI(ABI_FIELD, ABI_SIZE, ABI_ROOM) \
     ABI_FIELD(uwsgi_plugin, name, 0, 8) \

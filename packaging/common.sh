@@ -1,13 +1,13 @@
-# Sourced by the scripts here: the directory they run in, and what they share.
+# Sourced by other scripts: changes to the root of the repository, and defines what they share.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"
-# Files are made for everybody to read, whatever the caller's umask.
+# Created files are readable for everybody, whatever the caller's umask.
 umask 022
 
-# The plugin as packaging/build.sh builds it: what is packed, installed and measured.
-# shellcheck disable=SC2034 # used by those who source this
+# The plugin that packaging/build.sh builds.
+# shellcheck disable=SC2034 # the sourcing scripts use it
 plugin=target/dist/hetzner_plugin.so
 
 program=$(basename "$0" .sh)
@@ -15,7 +15,7 @@ say() { printf '%s: %s\n' "$program" "$*" >&2; }
 die() { printf '%s: ERROR %s\n' "$program" "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# needs TOOL PACKAGE: the tool is there, or it is said in which Debian package it is
+# needs TOOL PACKAGE: exits if the tool is missing, and names the Debian package that contains it
 needs() { have "$1" || die "$1 was not found: apt-get install $2"; }
 
 find_cargo() {
@@ -23,11 +23,11 @@ find_cargo() {
     have cargo || die "cargo was not found; install Rust: https://rustup.rs"
 }
 
-# What Rust calls this machine. Told to build for it, cargo puts what it builds into a directory of that name,
-# whatever the caller's own settings are.
+# Prints Rust's name for this platform. With `--target` and this name, cargo builds in a directory with this
+# name, whatever the caller's settings are.
 host() { rustc -vV | sed -n 's/^host: //p'; }
 
-# The version, which stands in Cargo.toml and nowhere else.
+# Prints the version, which is only in Cargo.toml.
 version() {
     local version
     version=$(sed -n 's/^version = "\([^"]*\)".*/\1/p' Cargo.toml | head -n 1)
@@ -35,27 +35,27 @@ version() {
     printf '%s\n' "$version"
 }
 
-# The time that packages bear: SOURCE_DATE_EPOCH, or that of the last commit, so that it is the same
-# whenever and wherever a commit is packaged.
+# Prints the time for the files in a package: SOURCE_DATE_EPOCH, or the time of the last commit, so that all
+# packages of one commit are identical.
 source_date_epoch() {
     if [ -n "${SOURCE_DATE_EPOCH:-}" ]; then
         printf '%s\n' "$SOURCE_DATE_EPOCH"
     else
         needs git git
         git log -1 --format=%ct ||
-            die "git does not tell the time of the last commit: set SOURCE_DATE_EPOCH to the time that the package is to bear, in seconds"
+            die "could not get the time of the last commit from git: set SOURCE_DATE_EPOCH to a time in seconds for the files in the package"
     fi
 }
 
-# warn_if_dirty: packages are made of what lies here, committed or not.
+# warn_if_dirty: warns of uncommitted changes, because packages are built from the working tree
 warn_if_dirty() {
     local changed
     if changed=$(git status --porcelain 2>/dev/null) && [ -n "$changed" ]; then
-        say "WARNING there are changes that are not committed: this package is of no commit"
+        say "WARNING there are uncommitted changes: this package does not correspond to a commit"
     fi
 }
 
-# write_checksums: target/dist/SHA256SUMS, of the packages that lie beside it
+# write_checksums: writes target/dist/SHA256SUMS, for the packages in that directory
 write_checksums() {
     (
         cd target/dist

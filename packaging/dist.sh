@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Packs target/dist/uwsgi-hetzner-VERSION-linux-ARCH.tar.gz: the plugin as packaging/build.sh builds
-# it, the unit and the ini that run it, and what a server's administrator wants to read. One commit gives the same archive everywhere.
+# Builds the archive target/dist/uwsgi-hetzner-VERSION-linux-ARCH.tar.gz: the plugin that packaging/build.sh
+# builds, the unit and the ini that run it, and the documents for an administrator. All archives of one commit
+# are identical.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -24,4 +25,4 @@ tar --create --directory "$stage" --format=gnu --sort=name --mtime="@$epoch" \
 mv "target/dist/$name.tar.gz.new" "target/dist/$name.tar.gz"
 rm -rf "$stage"
 write_checksums
-say "target/dist/$name.tar.gz, and target/dist/SHA256SUMS"
+say "built target/dist/$name.tar.gz and target/dist/SHA256SUMS"

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Installs the plugin: DESTDIR/PLUGINDIR/hetzner_plugin.so.
+# Installs the plugin as DESTDIR/PLUGINDIR/hetzner_plugin.so.
 #
-# PLUGINDIR is, unless it is given, where the machine's own uWSGI says that it looks. UWSGI names that
-# uWSGI; else it is the `uwsgi`, or Debian's `uwsgi-core`, of the PATH.
+# PLUGINDIR defaults to the plugin directory of this system's uWSGI: the program UWSGI, or `uwsgi` in the PATH,
+# or Debian's `uwsgi-core`.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# The directory in the flags that this uWSGI was compiled with: -DUWSGI_PLUGIN_DIR="\"/usr/lib/uwsgi/plugins\""
+# Prints the directory in a uWSGI's compiler flags: -DUWSGI_PLUGIN_DIR="\"/usr/lib/uwsgi/plugins\""
 plugin_dir_of() {
     local flags
-    flags=$("$1" --cflags 2>&1) || die "$1 does not run, so where does it look for plugins? ${flags##*$'\n'}"
+    flags=$("$1" --cflags 2>&1) || die "could not get the plugin directory from $1, which does not run: ${flags##*$'\n'}"
     sed -n 's/.*-DUWSGI_PLUGIN_DIR="*\\*"*\([^"\\]*\).*/\1/p' <<<"$flags" | head -n 1
 }
 
@@ -24,20 +24,20 @@ choose_plugin_dir() {
                 say "$(command -v "$uwsgi") looks for plugins in $PLUGINDIR"
                 return
                 ;;
-            '') die "$uwsgi does not say where it looks for plugins: give the directory, make install PLUGINDIR=..." ;;
-            *) die "$uwsgi looks for plugins in no directory of its own, but in '$PLUGINDIR' of wherever it is started: give one, make install PLUGINDIR=..., and name that in its configuration with plugins-dir" ;;
+            '') die "$uwsgi does not report its plugin directory; specify one: make install PLUGINDIR=..." ;;
+            *) die "$uwsgi looks for plugins in '$PLUGINDIR', relative to the directory it is started in; specify a directory with make install PLUGINDIR=..., and set plugins-dir to it in uWSGI's configuration" ;;
         esac
     done
-    die "no ${UWSGI:-uwsgi} was found, so where does it look for plugins? Give the directory: make install PLUGINDIR=..."
+    die "${UWSGI:-uwsgi} was not found; specify the plugin directory: make install PLUGINDIR=..."
 }
 
-# Not built anew where nothing has changed: root, who installs, may have no cargo.
+# An up-to-date plugin is not rebuilt, because root, who installs it, may have no cargo.
 is_current() { [ -f "$plugin" ] && [ -z "$(find src build.rs Cargo.toml Cargo.lock packaging/build.sh -newer "$plugin" -print -quit)" ]; }
 
 if [ -z "${PLUGINDIR:-}" ]; then choose_plugin_dir; fi
 is_current || packaging/build.sh
 directory=${DESTDIR:-}$PLUGINDIR
 install -d "$directory" 2>/dev/null && [ -w "$directory" ] ||
-    die "$directory cannot be written to: run make build, and as root, make install"
+    die "$directory cannot be written to: run make build, and then make install as root"
 install -m 644 "$plugin" "$directory/hetzner_plugin.so"
-say "$directory/hetzner_plugin.so"
+say "installed $directory/hetzner_plugin.so"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the licenses of the crates that are linked into the plugin, which want to be named where it
-is distributed: once each, with the crates that they belong to."""
+"""Prints the licenses of the crates that are linked into the plugin, because they must be distributed
+with it: each one once, with the crates that it belongs to."""
 
 import glob
 import json
@@ -24,7 +24,7 @@ def metadata():
 
 
 def linked_crates(metadata):
-    """What the plugin depends on, neither for its build nor its tests alone, nor as a macro."""
+    """The plugin's dependencies, except macros and those that only its build or its tests need."""
     packages = {package['id']: package for package in metadata['packages']}
     nodes = {node['id']: node for node in metadata['resolve']['nodes']}
     start = next(id for id, package in packages.items() if package['name'] == NAME)
@@ -41,7 +41,7 @@ def linked_crates(metadata):
 
 
 def license_texts(package):
-    """Its license files; of a choice that has MIT in it, that one."""
+    """The texts of a package's license files, or only that of MIT if the license is a choice."""
     directory = os.path.dirname(package['manifest_path'])
     files = sorted(file for pattern in ('LICEN[CS]E*', 'COPYING*', 'NOTICE*')
                    for file in glob.glob(os.path.join(glob.escape(directory), pattern)) if os.path.isfile(file))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::history::{History, Past};
+use crate::history::{History, PastTakeovers};
 use crate::isolation::memory;
 use crate::legion::heartbeat::{Heartbeat, Mandate, WorkerError, run_with_heartbeat};
 use crate::legion::member::Member;
@@ -24,7 +24,7 @@ use crate::uwsgi::{self, Caller, Legion, LegionThread, log, settings};
 /// The name of the action, which every log line of a takeover begins with.
 pub const NAME: &str = "hetzner-failoverip";
 
-/// After a takeover as long as this, what peers have sent meanwhile is no longer worth hearing.
+/// After a takeover as long as this, the packets that have arrived meanwhile are discarded unread.
 const LONG_DEAF: Duration = Duration::from_secs(30);
 
 /// A takeover ends by itself at its deadline; only a file that hangs, or a bug, lets it run on for
@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// How long one look at the route may take.
 const LOOK_TIME: Duration = Duration::from_secs(10);
-/// The time between two looks that are to agree.
+/// The time between two looks that must agree.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// A call of the action, and what it may use.
@@ -80,6 +80,7 @@ pub fn failoverip(call: &Call) -> bool {
         }
     };
     let now = sys::uptime();
+    // Whatever the hook and the end, only a pause after `began` can make the lordship doubtful now.
     if let Some(member) = call.member {
         member.note_takeover(began, now, call.place, matches!(end, End::Succeeded));
     }
@@ -159,7 +160,7 @@ pub fn log_line(alarm: Option<&[u8]>, text: fmt::Arguments) {
     }
 }
 
-/// A promise about passwords could not be kept: that must be known.
+/// Warns if memory that contained the password could not be protected.
 fn warn_of_shortfall() {
     if memory::fell_short() {
         log!(
@@ -170,10 +171,10 @@ fn warn_of_shortfall() {
     }
 }
 
-/// The takeover itself, on its own thread.
+/// The takeover itself, on the thread `takeover`.
 fn run(
     order: &Order,
-    past: Past,
+    past: PastTakeovers,
     nodes: usize,
     budget: &Mutex<Budget>,
     is_elected: &dyn Fn() -> bool,
@@ -209,10 +210,10 @@ pub struct Looked {
     pub requests: u32,
 }
 
-/// Looks where the address is routed, on a thread of its own that ends with that.
+/// Looks where the address is routed, on a thread `look` that ends afterwards.
 ///
 /// # Errors
-/// The kernel gives no thread.
+/// The thread could not be started.
 pub fn look(
     order: Order,
     budget: Arc<Mutex<Budget>>,
@@ -367,7 +368,8 @@ impl Pulse<'_> {
         })
     }
 
-    /// What has arrived before the first beat was sent to a node that listened.
+    /// Packets that arrived before the first beat are not discarded, because the node was still
+    /// listening then.
     fn beat(&self, mandate: &Mandate, standstill: &Standstill, is_first: bool) {
         for legion in &self.legions {
             legion.announce(self.thread);
@@ -379,7 +381,7 @@ impl Pulse<'_> {
         }
     }
 
-    /// This node did not listen to its peers, so it must not hold their silence against them.
+    /// This node did not listen to its peers, so they must not be dropped as silent.
     fn end(&self, elapsed: Duration) {
         for legion in &self.legions {
             // uWSGI refuses packets that are older than a minute, and blames the sender's clock.

@@ -1,4 +1,4 @@
-//! What this process remembers of its takeovers: what came of them, and the requests that it sent.
+//! What this process remembers of its takeovers: how they ended, and the requests that it sent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,18 +15,18 @@ pub struct History(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The one that was not used for the longest time is the first.
+    /// The least recently used one is the first.
     budgets: Vec<(Vec<u8>, Arc<Mutex<Budget>>)>,
-    pasts: Vec<(Url, Past)>,
+    pasts: Vec<(Url, PastTakeovers)>,
     /// How many takeovers are running.
     running: usize,
     /// How many takeovers have begun.
     begun: u64,
 }
 
-/// What came of the takeovers of one address.
+/// How the takeovers of one address have ended so far.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Past {
+pub struct PastTakeovers {
     /// One of them succeeded.
     pub has_routed: bool,
     /// The last one failed.
@@ -60,11 +60,11 @@ impl History {
         budget
     }
 
-    /// What came of earlier takeovers of this address.
-    pub fn past(&self, address: &Url) -> Past {
+    /// How earlier takeovers of this address have ended.
+    pub fn past(&self, address: &Url) -> PastTakeovers {
         let inner = self.inner();
         let found = inner.pasts.iter().find(|(known, _)| known == address);
-        found.map_or(Past::default(), |(_, past)| *past)
+        found.map_or(PastTakeovers::default(), |(_, past)| *past)
     }
 
     pub fn note_begin(&self) {
@@ -81,8 +81,10 @@ impl History {
             return;
         };
         let index = inner.pasts.iter().position(|(known, _)| known == address);
-        let past = index.map_or(Past::default(), |index| inner.pasts.remove(index).1);
-        let past = Past {
+        let past = index.map_or(PastTakeovers::default(), |index| {
+            inner.pasts.remove(index).1
+        });
+        let past = PastTakeovers {
             has_routed: past.has_routed || succeeded,
             failed_last: !succeeded,
         };
@@ -137,7 +139,7 @@ mod tests {
     fn the_last_takeover_of_each_address_is_remembered() {
         let history = History::default();
         let url = order("username=A").url;
-        assert_eq!(history.past(&url), Past::default());
+        assert_eq!(history.past(&url), PastTakeovers::default());
         for (succeeded, has_routed, failed_last) in [
             (Some(false), false, true),
             (Some(true), true, false),
@@ -147,7 +149,7 @@ mod tests {
             history.note_begin();
             assert_eq!(history.takeovers(), None);
             history.note_end(&url, succeeded);
-            let past = Past {
+            let past = PastTakeovers {
                 has_routed,
                 failed_last,
             };

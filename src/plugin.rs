@@ -1,4 +1,4 @@
-//! The front door: what uWSGI sees of us, and where panics stop.
+//! The front door: what uWSGI sees of the plugin, and where panics stop.
 
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -27,7 +27,7 @@ use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
 const DONE: c_int = 0;
 const FAILED: c_int = -1;
 
-/// What the plugin keeps from one call of uWSGI's to the next. It is lent to the others.
+/// What the plugin keeps between uWSGI's calls. Other modules borrow it.
 struct State {
     /// The legions that have a hook of ours, as found at boot.
     members: OnceLock<Vec<Member>>,
@@ -35,9 +35,9 @@ struct State {
     metrics: OnceLock<Vec<Metric>>,
     history: OnceLock<Arc<History>>,
     standstill: Standstill,
-    /// The look that is under way. There is one at a time.
+    /// The look in progress. There is at most one.
     look: Mutex<Option<RunningLook>>,
-    /// The values of our options, as they were given.
+    /// The values of the plugin's options, as configured.
     options: Mutex<Options>,
     /// What the process is told to do in the place of serving.
     orders: Mutex<Orders>,
@@ -56,7 +56,7 @@ struct RunningLook {
     member: usize,
     route: usize,
     cause: Cause,
-    /// How many takeovers had begun before it: one that began later knows better.
+    /// How many takeovers had begun before it. A later one makes its finding obsolete.
     takeovers: u64,
 }
 
@@ -92,14 +92,14 @@ pub struct Plugin {
     _room: [u8; REST],
 }
 
-// SAFETY: uWSGI's to touch, and it does so on one thread at a time, as with every plugin's.
+// SAFETY: only uWSGI accesses it, on one thread at a time, as with every plugin.
 unsafe impl Sync for Plugin {}
 
 /// A list of options, which uWSGI reads and never writes to.
 #[repr(transparent)]
 struct OptionList([uwsgi_option; 9]);
 
-// SAFETY: nobody writes to it.
+// SAFETY: it is never written to.
 unsafe impl Sync for OptionList {}
 
 static OPTIONS: OptionList = OptionList([
@@ -186,7 +186,7 @@ pub static hetzner_plugin: Plugin = Plugin {
 /// Called when the plugin is loaded, before the options that follow `plugin = hetzner`.
 unsafe extern "C" fn on_load() {
     guard("on_load", || {
-        // SAFETY: uWSGI calls this.
+        // SAFETY: uWSGI calls this, so the process is uWSGI.
         if !unsafe { uwsgi::bind() } {
             log!(
                 NAME,
@@ -258,7 +258,7 @@ unsafe fn bytes(text: *const c_char) -> Vec<u8> {
 }
 
 /// # Safety
-/// A C string, or null.
+/// `value` must be a C string, or null.
 unsafe fn add_option(value: *mut c_char, list: impl FnOnce(&mut Options) -> &mut Vec<Vec<u8>>) {
     guard("option", || {
         // SAFETY: the caller's promise.
@@ -283,12 +283,12 @@ unsafe extern "C" fn init() -> c_int {
                 "loaded OpenSSL's legacy provider, because a legion's cipher needs it; aes-256-cbc works without it"
             );
         }
-        let (keepers, checks) = (findings.no_preempt, findings.checks);
+        let (no_preempt, checks) = (findings.no_preempt, findings.checks);
         STATE.members.get_or_init(|| {
             let members = findings.legions.into_iter();
             members
                 .map(|legion| {
-                    let member = Member::new(legion, keepers.contains(&legion));
+                    let member = Member::new(legion, no_preempt.contains(&legion));
                     if checks.iter().any(|(checked, _)| *checked == legion) {
                         member.begin_sick();
                     }
@@ -329,8 +329,8 @@ fn check_configuration() -> Findings {
     preflight::check(&options)
 }
 
-/// Starts the health checks. Threads do not survive a fork, so this is done in the master when it
-/// runs for good.
+/// Starts the health checks, in the master's first cycle. Threads do not survive a fork, and uWSGI may
+/// become a daemon until then.
 fn start_checks() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -366,8 +366,8 @@ fn look_at_checks(member: usize, legion: Legion) -> bool {
     is_any_sick
 }
 
-/// Called before the workers are started, when privileges have been dropped if they ever are:
-/// what a takeover will read must be readable now too.
+/// Called before the workers are started, after privileges have been dropped, so the files that a
+/// takeover will read must be readable now.
 unsafe extern "C" fn postinit_apps() {
     guard("postinit_apps", || {
         for metric in STATE.metrics.get().into_iter().flatten() {
@@ -499,11 +499,11 @@ fn finish_look() {
     }
 }
 
-/// Called when uWSGI ends or reloads, on the main thread, before it announces its death for the
-/// last time (it did so once when it was told to end, in vain if it was suspended).
+/// Called when uWSGI ends or reloads, on the main thread, before it announces its death for the last
+/// time. (It has done that once when it was told to end, but not if it was suspended.)
 ///
-/// And in children that end before they become another program, since it is an `atexit` handler
-/// (core/master.c): the legions, whose memory they share with the master, are not theirs.
+/// Also called in children that exit before they become another program, because it is an `atexit`
+/// handler (core/master.c). They share the legions' memory with the master, but must not touch it.
 unsafe extern "C" fn master_cleanup() {
     guard("master_cleanup", || {
         let members = STATE.members().iter().map(|member| member.legion);

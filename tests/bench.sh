@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# `make bench`: measures the plugin as it ships (packaging/build.sh), and writes BENCHMARKS.md.
+# `make bench`: compares the released plugin (packaging/build.sh) with curl, and writes BENCHMARKS.md.
 #
 #   tests/bench.sh [--calls LOOPBACK,20MS,100MS] [--starts N] [--legions N]
 #
-# BENCH_OUTPUT names another directory for that file. This needs root, or user namespaces and
-# /dev/net/tun. The benchmark runs in network namespaces of its own, which end with it, and contacts
+# BENCH_OUTPUT is the directory for that file, if not this one. The benchmark needs root, or user
+# namespaces and /dev/net/tun. It runs in its own network namespaces, which end with it, and contacts
 # nothing outside them.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
@@ -32,7 +32,7 @@ tests/setup.sh
 find_cargo
 packaging/build.sh
 host=$(host)
-say "building the benchmark (a minute, the first time)"
+say "building the benchmark (up to a minute)"
 cargo build --quiet --release --locked -p testbed --bin bench --target "$host" --target-dir target
 
 scratch=$(mktemp -d)
@@ -72,7 +72,7 @@ ${processor:-$(uname -m)}, $(nproc) cores, Linux $(uname -r), $(. /etc/os-releas
 uWSGI $("$uwsgi" --version), curl $(curl --version | sed -n '1s/curl \([^ ]*\).*/\1/p'), uwsgi-hetzner $(version).
 
 EOF
-# Even if this script is killed, the benchmark ends with it.
+# The benchmark ends with this script, even if the script is killed.
 run=(setpriv --pdeathsig KILL)
 [ "$(id -u)" = 0 ] || run=(unshare --user --map-root-user "${run[@]}")
 # shellcheck disable=SC2086 # three numbers

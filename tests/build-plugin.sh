@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Builds the plugin as the README says, `uwsgi --build-plugin`: target/plugin/hetzner_plugin.so.
-#
-# The uWSGI is the one that tests/setup.sh made. Where nothing has changed, nothing is done.
+# Builds target/plugin/hetzner_plugin.so with `uwsgi --build-plugin`, in the uWSGI that tests/setup.sh
+# has built. Does nothing if the plugin is up to date.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
@@ -14,22 +13,22 @@ sources=(src include build.rs Cargo.toml Cargo.lock uwsgiplugin.py "$uwsgi")
 say() { printf 'build: %s\n' "$*" >&2; }
 die() { printf 'build: ERROR %s\n' "$*" >&2; exit 1; }
 
-# A directory is newer too when a file in it was removed.
+# A removed file is noticed too, because its directory is newer then.
 is_current() { [ -f "$plugin" ] && [ -z "$(find "${sources[@]}" -newer "$plugin" -print -quit)" ]; }
 
 ! is_current || exit 0
-[ -x "$uwsgi" ] || die "there is no uWSGI at $uwsgi: run tests/setup.sh first"
+[ -x "$uwsgi" ] || die "$uwsgi does not exist: run tests/setup.sh first"
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 mkdir -p target/plugin
 exec 9>target/plugin/.lock
-flock 9 # another run may be building it just now
+flock 9 # another run may be building it at the moment
 ! is_current || exit 0
 
 say "building the plugin with uwsgi --build-plugin (up to a minute)"
 work=target/plugin/.building
 rm -rf "$work"
 mkdir "$work"
-touch "$work/begun" # a source that changes from here on is newer than the plugin
+touch "$work/begun" # a source that changes during the build must be newer than the plugin
 if ! (cd "$work" && PYTHON=python3 "$uwsgi" --build-plugin ../../..) >"$log" 2>&1 9>&-; then
     tail -n 30 "$log" >&2
     die "the plugin could not be built; the whole log is $log"

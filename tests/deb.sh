@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Debian package that `make deb` made, with apt-get; lets the distribution's uWSGI, with
-# nothing but `plugin = hetzner`, take over from the mock Robot; runs the unit and the ini that the package
-# brings (tests/instance.sh); and upgrades, removes and purges the package.
+# `make deb-test`: tests the Debian package of `make deb` on this system.
 #
-#   tests/deb.sh [PACKAGE.deb]          else the one in target/dist
+#   tests/deb.sh [PACKAGE.deb]          default: the one in target/dist
 #
-# It changes the system, as root or through sudo: uwsgi-core and systemd, if apt-get installs them, stay.
+# Installs it with apt-get. Takes over an IP of the mock Robot in the distribution's uWSGI, which loads the
+# plugin with nothing but `plugin = hetzner`. Runs the packaged unit and ini (tests/instance.sh). Then
+# upgrades, removes and purges the package.
+#
+# This changes the system, as root or through sudo. If apt-get installs uwsgi-core or systemd for it, they
+# stay installed.
 set -euo pipefail
 given=${1:+$(realpath -m -- "$1")}
 # shellcheck source=packaging/common.sh
@@ -24,15 +27,15 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-have apt-get && have dpkg || die "NOT RUN: this needs Debian, Ubuntu or what descends from them"
+have apt-get && have dpkg || die "NOT RUN: this needs Debian, Ubuntu or a derivative"
 upstream=$(version)
 deb=${given:-$root/target/dist/${package}_${upstream/-/.}-1_$(dpkg --print-architecture).deb}
-[ -f "$deb" ] || die "there is no $deb: run make deb first"
+[ -f "$deb" ] || die "$deb does not exist: run make deb first"
 
-[ "$(id -u)" = 0 ] || { have sudo && sudo -n true; } || die "NOT RUN: this installs a package, so it needs root, or sudo without a password"
-! dpkg -s "$package" >/dev/null 2>&1 || die "NOT RUN: $package is installed already, and this would remove it"
+[ "$(id -u)" = 0 ] || { have sudo && sudo -n true; } || die "NOT RUN: this test installs a package, so it needs root, or sudo without a password"
+! dpkg -s "$package" >/dev/null 2>&1 || die "NOT RUN: $package is already installed, and this test would remove it"
 for file in "$plugin" "$unit" "/etc/systemd/system/$name.service" "$settings"; do
-    [ ! -e "$file" ] || die "NOT RUN: there is a $file already, of no package, and this would replace it"
+    [ ! -e "$file" ] || die "NOT RUN: $file already exists without the package, and this test would replace it"
 done
 find_cargo
 host=$(host)
@@ -56,49 +59,48 @@ trap 'exit 130' INT
 
 apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@"; }
 
-# wait_for PATTERN FILE: until the file has a line that matches
+# wait_for PATTERN FILE: waits until a line of the file matches
 wait_for() {
     local deadline=$((SECONDS + patience))
     until grep -qE "$1" "$2"; do
-        [ $SECONDS -lt $deadline ] || { cat "$work"/*.log >&2; die "no line with '$1' after $patience s"; }
+        [ $SECONDS -lt $deadline ] || { cat "$work"/*.log >&2; die "no line matches '$1' after $patience s"; }
         sleep 0.1
     done
 }
 
 say "installing $(basename "$deb")"
-# A copy where apt-get's own user may read it.
+# A copy that apt-get's own user can read.
 chmod 755 "$work"
 cp "$deb" "$work/package.deb"
 installed=yes
 apt install -y --no-install-recommends "$work/package.deb" >"$work/apt.log" 2>&1 ||
     { apt update && apt install -y --no-install-recommends "$work/package.deb"; } >"$work/apt.log" 2>&1 ||
     { cat "$work/apt.log" >&2; die "apt-get could not install it"; }
-[ "$(dpkg -S "$plugin")" = "$package: $plugin" ] || die "$plugin is not there, or of another package"
-# It is the very file of the archive.
-[ -n "$given" ] || cmp "$plugin" target/dist/hetzner_plugin.so || die "$plugin is not the one in target/dist"
+[ "$(dpkg -S "$plugin")" = "$package: $plugin" ] || die "$plugin is missing, or belongs to another package"
+[ -n "$given" ] || cmp "$plugin" target/dist/hetzner_plugin.so || die "$plugin differs from the one in target/dist"
 for file in README.md.gz changelog.gz changelog.Debian.gz copyright THIRD-PARTY-LICENSES.gz; do
     # Containers are often set up to leave documentation out.
     dpkg -L "$package" | grep -qx "/usr/share/doc/$package/$file" || die "the package has no $file"
 done
 
-# is_private FILE: it is root's, and nobody else can read it
-is_private() { [ "$(as_root stat -c '%U:%G %a' "$1")" = 'root:root 600' ] || die "$1 is not there, or not for root alone"; }
+# is_private FILE: checks that only root can read the file
+is_private() { [ "$(as_root stat -c '%U:%G %a' "$1")" = 'root:root 600' ] || die "$1 is missing, or others than root can read it"; }
 
-cmp "$unit" packaging/$name.service || die "$unit is not the one in packaging"
-as_root cat "$settings/uwsgi.ini" | cmp - packaging/uwsgi.ini || die "$settings/uwsgi.ini is not the one in packaging"
+cmp "$unit" packaging/$name.service || die "$unit differs from the one in packaging"
+as_root cat "$settings/uwsgi.ini" | cmp - packaging/uwsgi.ini || die "$settings/uwsgi.ini differs from the one in packaging"
 is_private "$settings/uwsgi.ini"
 is_private "$settings/password"
 [ ! -s "$settings/password" ] || die "$settings/password is not empty"
 [ ! -e "$wanted" ] || die "the unit is enabled"
 
-# Debian's alternative, as its manual has it; or the very program.
+# `uwsgi`, if it is Debian's alternative for uwsgi-core, as in Debian's documentation.
 uwsgi=uwsgi-core
 if have uwsgi && [ "$(readlink -f "$(command -v uwsgi)")" = /usr/bin/uwsgi-core ]; then uwsgi=uwsgi; fi
-say "a takeover with $uwsgi, $(readlink -f "$(command -v "$uwsgi")") $("$uwsgi" --version)"
+say "taking over with $uwsgi, which is $(readlink -f "$(command -v "$uwsgi")") $("$uwsgi" --version)"
 "$robot" >"$work/robot.log" 2>&1 &
 processes+=($!)
 wait_for '^legion-lord = ' "$work/robot.log"
-# All that a user writes, without plugins-dir; `need-plugin` would be the same, but exit on a failure.
+# What a user writes, without plugins-dir. With `need-plugin`, uWSGI would exit if it found no plugin.
 cat >"$work/uwsgi.ini" <<END
 [uwsgi]
 plugin = hetzner
@@ -117,34 +119,34 @@ grep -qE '^\[hetzner-failoverip\] 4\.4\.4\.4 is routed to 1\.1\.1\.1 ' "$work/uw
 wait_for '4\.4\.4\.4.* 1\.1\.1\.1$' "$work/robot.log"
 wait_for 'i am now the Lord' "$work/uwsgi.log"
 
-# The version that the plugin says is the package's.
-said=$(sed -n 's/^\[hetzner\] uwsgi-hetzner //p' "$work/uwsgi.log")
+# The plugin logs the version of the package.
+logged=$(sed -n 's/^\[hetzner\] uwsgi-hetzner //p' "$work/uwsgi.log")
 packaged=$(dpkg-query --show --showformat='${Version}' "$package")
-[ "${packaged%-*}" = "${said/-/\~}" ] || die "the plugin says that it is $said, the package that it is $packaged"
+[ "${packaged%-*}" = "${logged/-/\~}" ] || die "the plugin logs version $logged, but the package has version $packaged"
 
 # --- The unit and the ini -----------------------------------------------------------------------
 
 if ! have systemd-analyze; then
-    say 'installing systemd, for systemd-analyze'
+    say 'installing systemd for systemd-analyze'
     apt install -y --no-install-recommends systemd >"$work/apt.log" 2>&1 || { cat "$work/apt.log" >&2; die 'apt-get could not install systemd'; }
 fi
 by_systemd=()
-if [ -d /run/systemd/system ]; then by_systemd=(--systemd); else say 'NOT RUN: the unit itself (systemd is not running here); it is started by hand'; fi
+if [ -d /run/systemd/system ]; then by_systemd=(--systemd); else say 'NOT RUN: starting the unit (systemd is not running here); its command is run by hand instead'; fi
 # A copy that this user can read.
 as_root cat "$settings/uwsgi.ini" >"$work/packaged.ini"
 tests/instance.sh "${by_systemd[@]}" /usr/bin/uwsgi-core '' "$unit" "$work/packaged.ini"
 
 # --- Upgrade, removal, purge --------------------------------------------------------------------
 
-# are_kept WHEN: the administrator's changes are still there, and still private
+# are_kept WHEN: checks that the administrator's changes are unchanged and private
 are_kept() {
-    [ "$(as_root cat "$settings/uwsgi.ini")" = '; edited' ] && [ "$(as_root cat "$settings/password")" = BAR ] || die "the settings are lost $1"
+    [ "$(as_root cat "$settings/uwsgi.ini")" = '; edited' ] && [ "$(as_root cat "$settings/password")" = BAR ] || die "the settings were lost $1"
     is_private "$settings/uwsgi.ini"
     is_private "$settings/password"
     [ -L "$wanted" ] || die "the unit is no longer enabled $1"
 }
 
-say 'an upgrade, to a package with another unit and another ini'
+say 'upgrading to a package with another unit and another ini'
 echo '; edited' | as_root tee "$settings/uwsgi.ini" >/dev/null
 echo BAR | as_root tee "$settings/password" >/dev/null
 as_root systemctl --quiet enable $name
@@ -154,17 +156,17 @@ echo '# next' | tee -a "$work/next$unit" >>"$work/next$settings/uwsgi.ini"
 dpkg-deb --root-owner-group --build "$work/next" "$work/next.deb" >/dev/null
 apt install -y --no-install-recommends -o Dpkg::Options::=--force-confold "$work/next.deb" >"$work/apt.log" 2>&1 ||
     { cat "$work/apt.log" >&2; die 'apt-get could not upgrade it'; }
-grep -qx '# next' "$unit" || die "the unit is still the old one"
+grep -qx '# next' "$unit" || die "the unit was not replaced"
 are_kept 'after an upgrade'
 
 say 'removing it'
 as_root dpkg --remove "$package" >/dev/null
-for file in "$plugin" "$unit"; do [ ! -e "$file" ] || die "$file is still there"; done
+for file in "$plugin" "$unit"; do [ ! -e "$file" ] || die "$file was not removed"; done
 are_kept 'after its removal'
 
 say 'purging it'
 as_root dpkg --purge "$package" >/dev/null
 installed=
-[ ! -e "$settings" ] || die "there is still something in $settings: $(as_root ls "$settings")"
+[ ! -e "$settings" ] || die "$settings still contains: $(as_root ls "$settings")"
 [ ! -L "$wanted" ] || die "the unit is still enabled"
 say "passed"

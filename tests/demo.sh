@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# `make demo`: prepares what it needs, and shows what happens when servers die.
+# `make demo`: installs what it needs, and shows a failover between three uWSGI nodes on this machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf 'demo: %s\n' "$*" >&2; }
 
-# Told to end, it does so after the step that is running, and leaves none behind. The demo itself,
-# which takes this process over, ends at once.
+# A signal ends this script after the current step, so no step is left running. The demo itself, which
+# replaces this process, ends at once.
 trap 'exit 129' HUP
 trap 'exit 143' TERM
 

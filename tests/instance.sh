@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs what the package installs: the systemd unit and the ini of packaging/.
+# Tests the systemd unit and the ini that the package installs.
 #
 #   tests/instance.sh [--systemd] UWSGI PLUGINS UNIT INI
 #
-# Verifies the unit. Runs the ini with UWSGI, which loads the plugin from the directory PLUGINS, or from its
-# default directory if that is empty: first as it is, then without a password, then on three nodes, filled in
-# with loopback addresses and the mock Robot. The first node becomes the Lord; stopping it moves the IP.
+# Verifies the unit. Then runs the ini with UWSGI, which loads the plugin from the directory PLUGINS, or from
+# its default directory if that is empty: as it is, without a password, and on three nodes, filled in with
+# loopback addresses and the mock Robot. The first node becomes Lord; stopping it moves the IP.
 #
 # The nodes are started with the unit's own command. With --systemd the first one is the installed unit,
 # started by the running systemd, as root.
@@ -48,11 +48,11 @@ trap 'exit 130' INT
 
 fail() { cat "$work"/*.log >&2; die "$@"; }
 
-# wait_for PATTERN FILE: until a line of the file matches
+# wait_for PATTERN FILE: waits until a line of the file matches
 wait_for() {
     local deadline=$((SECONDS + patience))
     until grep -qE "$1" "$2"; do
-        [ $SECONDS -lt $deadline ] || fail "no line with '$1' in $(basename "$2") after $patience s"
+        [ $SECONDS -lt $deadline ] || fail "no line of $(basename "$2") matches '$1' after $patience s"
         sleep 0.1
     done
 }
@@ -62,23 +62,23 @@ wait_for() {
 exec_start=$(sed -n 's/^ExecStart=//p' "$unit")
 kill_signal=$(sed -n 's/^KillSignal=//p' "$unit")
 arguments=${exec_start#* }
-[ "${exec_start%% *}" = /usr/bin/uwsgi-core ] || die "the unit runs ${exec_start%% *}, and not Debian's uwsgi-core"
+[ "${exec_start%% *}" = /usr/bin/uwsgi-core ] || die "the unit runs ${exec_start%% *} instead of Debian's uwsgi-core"
 
 if have systemd-analyze; then
-    # uwsgi-core may not be installed here.
+    # With UWSGI, because uwsgi-core may not be installed here.
     sed "s|^ExecStart=/usr/bin/uwsgi-core |ExecStart=$uwsgi |" "$unit" >"$work/$name.service"
-    systemd-analyze verify "$work/$name.service" >"$work/verify.log" 2>&1 || fail 'systemd-analyze verify fails'
-    ! grep -F "$name.service" "$work/verify.log" >&2 || die 'systemd-analyze verify finds something'
+    systemd-analyze verify "$work/$name.service" >"$work/verify.log" 2>&1 || fail 'systemd-analyze verify failed'
+    ! grep -F "$name.service" "$work/verify.log" >&2 || die 'systemd-analyze verify reports the lines above'
     say "the unit is valid for $(systemctl --version | head -n 1)"
     exposure=$(systemd-analyze security --offline=true "$work/$name.service" 2>/dev/null | sed -n 's/.*Overall exposure level .*: //p' | LC_ALL=C tr -cd ' -~') || true
-    say "exposure level by systemd-analyze security: ${exposure:-NOT KNOWN, it needs systemd 250 or later}"
+    say "exposure level by systemd-analyze security: ${exposure:-UNKNOWN, because it needs systemd 250 or later}"
 else
-    say "NOT RUN: systemd-analyze verify (there is no systemd-analyze; in Debian it is in the package systemd)"
+    say "NOT RUN: systemd-analyze verify (systemd-analyze was not found; Debian has it in the package systemd)"
 fi
 
-# --- The ini that is not filled in ------------------------------------------------------------
+# --- The unedited ini -------------------------------------------------------------------------
 
-# command_of DIRECTORY: the unit's command, with the credentials in that directory
+# command_of DIRECTORY: sets `command` to the unit's command, with the credentials in that directory
 command_of() {
     command=("$uwsgi")
     if [ -n "$plugins" ]; then command+=(--plugins-dir "$plugins"); fi
@@ -86,33 +86,33 @@ command_of() {
     for argument in $arguments; do command+=("${argument//'${CREDENTIALS_DIRECTORY}'/$1}"); done
 }
 
-# new_credentials NAME: a directory with the ini and an empty password file
+# new_credentials NAME: creates a directory with the ini and an empty password file
 new_credentials() { install -d -m 700 "$work/$1" && install -m 600 /dev/null "$work/$1/password" && install -m 600 "$ini" "$work/$1/uwsgi.ini"; }
 
-# refuses WHEN DIRECTORY: uWSGI exits with status 1; its lines of ERROR, the plugin's alone and each once, are in
-# $work/errors
+# refuses WHEN DIRECTORY: checks that uWSGI exits with status 1, and that all its ERROR lines are the plugin's
+# and none is repeated; leaves them in $work/errors
 refuses() {
     local status=0
     command_of "$2"
     (cd / && CREDENTIALS_DIRECTORY=$2 timeout -s INT -k 5 $patience "${command[@]}") >"$work/refusal.log" 2>&1 || status=$?
-    [ $status = 1 ] || fail "$1: uWSGI exits with status $status, and not with 1"
-    grep -F 'ERROR' "$work/refusal.log" >"$work/errors" || fail "$1: uWSGI says nothing"
+    [ $status = 1 ] || fail "$1: uWSGI exited with status $status instead of 1"
+    grep -F 'ERROR' "$work/refusal.log" >"$work/errors" || fail "$1: uWSGI logged no ERROR"
     sed "s/^/    /" "$work/errors" >&2
-    [ -z "$(sort "$work/errors" | uniq -d)" ] || die "$1: a line is there twice"
-    ! grep -qvE '^\[hetzner\] ERROR legion "failover", [a-z-]+: ' "$work/errors" || fail "$1: a line is not the plugin's"
+    [ -z "$(sort "$work/errors" | uniq -d)" ] || die "$1: a line is repeated"
+    ! grep -qvE '^\[hetzner\] ERROR legion "failover", [a-z-]+: ' "$work/errors" || fail "$1: a line is not from the plugin"
 }
 
-# reports WHEN PATTERN: exactly one line of ERROR matches
-reports() { [ "$(grep -cE -- "$2" "$work/errors")" = 1 ] || fail "$1: not one line with '$2'"; }
+# reports WHEN PATTERN: checks that exactly one ERROR line matches
+reports() { [ "$(grep -cE -- "$2" "$work/errors")" = 1 ] || fail "$1: not exactly one line matches '$2'"; }
 
-new_credentials unfilled
-say 'not filled in, uWSGI exits with'
-refuses 'not filled in' "$work/unfilled"
-reports 'not filled in' ' ip: `FAILOVER_IP` '
-reports 'not filled in' ' active_ip: `THIS_IP` '
-! grep -vE 'FAILOVER_IP|THIS_IP|OTHER_IP_[12]|SECRET|USERNAME' "$work/errors" >&2 || die 'not filled in: a line is about something else'
+new_credentials unedited
+say 'unedited, the ini makes uWSGI exit with:'
+refuses 'unedited' "$work/unedited"
+reports 'unedited' ' ip: `FAILOVER_IP` '
+reports 'unedited' ' active_ip: `THIS_IP` '
+! grep -vE 'FAILOVER_IP|THIS_IP|OTHER_IP_[12]|SECRET|USERNAME' "$work/errors" >&2 || die 'unedited: a line is about something else'
 
-# --- Filled in, but for the password ----------------------------------------------------------
+# --- The ini without a password ---------------------------------------------------------------
 
 find_cargo
 host=$(host)
@@ -124,7 +124,7 @@ wait_for '^legion-lord = ' "$work/robot.log"
 url=$(sed -n 's/^url *//p' "$work/robot.log")
 ca_file=$work/ca.pem
 
-# fill NUMBER OTHER OTHER: the ini of that server
+# fill NUMBER OTHER OTHER: prints the ini of that server
 fill() {
     sed -e "s/FAILOVER_IP/$failover_ip/g; s/THIS_IP/$net.$1/g; s/OTHER_IP_1/$net.$2/g; s/OTHER_IP_2/$net.$3/g" \
         -e "s/SECRET/0123456789abcdef0123456789abcdef/; s/USERNAME/FOO/; /^legion = /s/ 9999 / $((10000 - $1)) /" \
@@ -133,25 +133,25 @@ fill() {
 
 new_credentials 1
 fill 1 2 3 >"$work/1/uwsgi.ini"
-say 'without a password, uWSGI exits with'
+say 'without a password, it makes uWSGI exit with:'
 refuses 'without a password' "$work/1"
-reports 'without a password' " password_file: $work/1/password has an empty first line"
+reports 'without a password' " password_file: the first line of $work/1/password is empty"
 [ "$(wc -l <"$work/errors")" = 1 ] || die 'without a password: a line is about something else'
 
 # --- Three nodes ------------------------------------------------------------------------------
 
-# start NUMBER: a node, by hand
+# start NUMBER: starts a node by hand
 start() {
     printf 'BAR\n' >"$work/$1/password"
     command_of "$work/$1"
-    # As systemd listens for READY=1.
+    # Listens for READY=1, as systemd does.
     python3 -c 'import socket, sys
 notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notifications.bind(sys.argv[1])
 while True: print(notifications.recv(4096).decode(), flush=True)' "$work/$1/notify" >"$work/notify$1.log" 2>&1 &
     processes+=($!)
     local deadline=$((SECONDS + patience))
-    until [ -S "$work/$1/notify" ]; do [ $SECONDS -lt $deadline ] || fail 'no socket to notify'; sleep 0.1; done
+    until [ -S "$work/$1/notify" ]; do [ $SECONDS -lt $deadline ] || fail 'the notification socket was not created'; sleep 0.1; done
     : >"$work/node$1.log"
     (cd / && NOTIFY_SOCKET=$work/$1/notify CREDENTIALS_DIRECTORY=$work/$1 exec "${command[@]}") >"$work/node$1.log" 2>&1 &
     node=$!
@@ -159,7 +159,7 @@ while True: print(notifications.recv(4096).decode(), flush=True)' "$work/$1/noti
     wait_for '^READY=1$' "$work/notify$1.log"
 }
 
-# start_unit: node 1, the installed unit
+# start_unit: starts node 1, which is the installed unit
 start_unit() {
     ca_file=/etc/$name/ca.pem
     as_root install -m 644 "$work/ca.pem" "$ca_file"
@@ -169,7 +169,7 @@ start_unit() {
     : >"$work/node1.log"
     as_root journalctl --quiet --follow --no-tail --since="@$(date +%s)" --output=cat --unit=$name >"$work/node1.log" 2>&1 &
     processes+=($!)
-    as_root systemctl start $name || { as_root journalctl --unit=$name --lines=50 >&2; die "the unit does not start"; }
+    as_root systemctl start $name || { as_root journalctl --unit=$name --lines=50 >&2; die "the unit did not start"; }
     [ "$(systemctl show --property=NRestarts --value $name)" = 0 ] || fail 'the unit was restarted'
 }
 
@@ -183,23 +183,23 @@ start 3
 
 wait_for "^\[hetzner-failoverip\] $failover_ip is routed to $net\.1 " "$work/node1.log"
 wait_for 'i am now the Lord' "$work/node1.log"
-say "node 1 is the Lord, started by ${by_systemd:+systemd as }${exec_start}"
-! grep -hE '^\[hetzner.*(WARNING|ERROR)' "$work"/node?.log >&2 || die 'the plugin logs warnings or errors about the recommended ini'
+say "node 1 is Lord; it was started by ${by_systemd:+systemd as }${exec_start}"
+! grep -hE '^\[hetzner.*(WARNING|ERROR)' "$work"/node?.log >&2 || die 'the plugin logged warnings or errors about the packaged ini'
 
 if [ -n "$by_systemd" ]; then
     as_root systemctl stop $name
     result=$(systemctl show --property=Result --value $name)
-    [ "$result" = success ] || fail "the unit ends with '$result'"
+    [ "$result" = success ] || fail "the unit ended with '$result'"
 else
     kill -s "${kill_signal#SIG}" "$first"
     deadline=$((SECONDS + patience))
     while kill -0 "$first" 2>/dev/null; do
-        [ $SECONDS -lt $deadline ] || fail "uWSGI still runs $patience s after $kill_signal"
+        [ $SECONDS -lt $deadline ] || fail "uWSGI is still running $patience s after $kill_signal"
         sleep 0.1
     done
-    wait "$first" || fail "on $kill_signal uWSGI exits with status $?"
+    wait "$first" || fail "after $kill_signal, uWSGI exited with status $?"
 fi
 wait_for 'valor: 9999 .* announced its death to Legion failover' "$work/node2.log"
 wait_for "^\[hetzner-failoverip\] $failover_ip is routed to $net\.2 " "$work/node2.log"
-say "stopped by $kill_signal, it announces its death, and node 2 takes over"
+say "stopped with $kill_signal, it announced its death, and node 2 took over"
 say passed

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# `make memcheck`: the tests in a real uWSGI, each uWSGI under valgrind's memcheck. No test may fail, and
-# memcheck may find nothing. The plugin is built with symbols for it; what it does is the same.
+# `make memcheck`: runs the tests with each uWSGI under valgrind's memcheck. All tests must pass, and memcheck
+# must report nothing. The plugin is built with symbols, but is otherwise the same.
 #
-#   tests/memcheck.sh [what `cargo test` takes]      for example a part of the names of the tests to run
+#   tests/memcheck.sh [ARGUMENT...]      arguments for the tests, for example a part of their names
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,6 +22,6 @@ mkdir -p "$reports"
 export MEMCHECK_REPORTS=$PWD/$reports
 export HETZNER_PLUGIN=$PWD/$build/release/libhetzner_plugin.so
 export UWSGI_BINARIES=2.0.31=$PWD/target/uwsgi/2.0.31/uwsgi
-# Each takes some ten times as long as without, and is not to be late for that.
+# Under valgrind each test takes about ten times as long, so more of them run at once.
 threads=$(($(nproc) * 3))
 cargo test --locked --test uwsgi -- --test-threads "$threads" "$@"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# `make older-nodes OLDER=REVISION`: one legion of nodes with this plugin and nodes with an older one,
-# which is built from that revision of the repository.
+# `make older-nodes OLDER=REVISION`: tests legions in which some nodes run this plugin, and others an older
+# one, which is built from that revision of the repository.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf 'older-nodes: %s\n' "$*" >&2; }
 die() { say "ERROR $*"; exit 1; }
 
-[ -n "${OLDER:-}" ] || die 'which revision? make older-nodes OLDER=v0.1.0'
-revision=$(git rev-parse --verify --quiet "$OLDER^{commit}") || die "there is no revision $OLDER"
+[ -n "${OLDER:-}" ] || die 'specify a revision, for example: make older-nodes OLDER=v0.1.0'
+revision=$(git rev-parse --verify --quiet "$OLDER^{commit}") || die "no such revision: $OLDER"
 
 tests/setup.sh test
 tests/build-plugin.sh

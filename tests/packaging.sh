@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# `make package-test`: what `make install` puts where and what it says where it cannot, what is in the archive of
-# `make dist`, whether its unit and its ini work, and which notes a release gets. Nothing is changed but target/;
-# no root is needed.
+# `make package-test`: tests where `make install` installs the plugin and how it fails, what the archive of
+# `make dist` contains, that its unit and ini work, and which notes a release gets. It changes only target/
+# and needs no root.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../packaging/common.sh"
 program='package-test'
 
 for tool in make nm tar; do have "$tool" || die "NOT RUN: $tool was not found"; done
-# Of whoever calls this, make included.
+# The caller's settings, including those of a make that runs this, must not affect the tests.
 unset MAKEFLAGS MFLAGS MAKELEVEL DESTDIR PLUGINDIR UWSGI
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 
-# expect WHAT COMMAND...: the command succeeds
+# expect WHAT COMMAND...: checks that the command succeeds
 expect() {
     local what=$1
     shift
@@ -29,7 +29,7 @@ expect() {
     fi
 }
 
-# refuses PATTERN COMMAND...: the command fails, and says so in one line of ERROR that matches
+# refuses PATTERN COMMAND...: checks that the command fails, with exactly one ERROR line, and that it matches
 refuses() {
     local pattern=$1 status=0
     shift
@@ -40,17 +40,17 @@ refuses() {
 
 # --- make install -------------------------------------------------------------------------------
 
-# fake_uwsgi NAME SCRIPT: a uWSGI of a few words
+# fake_uwsgi NAME SCRIPT: creates a script that stands in for uWSGI
 fake_uwsgi() {
     printf '#!/bin/sh\n%s\n' "$2" >"$work/$1"
     chmod +x "$work/$1"
 }
-# As uWSGI prints them.
+# flags_with DIRECTORY: prints a command that prints the flags of a uWSGI with this plugin directory
 flags_with() { printf "echo '%s'" "-O2 -I. -Wall -DUWSGI_SSL -DUWSGI_PLUGIN_DIR=\"\\\"$1\\\"\" -DUWSGI_VERSION=\"\\\"2.0.31\\\"\""; }
 
 is_installed_at() { cmp "$plugin" "$1" && [ "$(stat -c %a "$1")" = 644 ]; }
 
-# installs AT ARGUMENT...: make install puts it there, and nothing anywhere else in $work/dest
+# installs AT ARGUMENT...: checks that make install installs it there, and nothing else in $work/dest
 installs() {
     local at=$1
     shift
@@ -58,7 +58,7 @@ installs() {
     make install "$@" && is_installed_at "$at" && { [ ! -d "$work/dest" ] || [ "$(find "$work/dest" -type f | wc -l)" = 1 ]; }
 }
 
-# refuses_install PATTERN ARGUMENT...: and nothing is installed
+# refuses_install PATTERN ARGUMENT...: checks that make install fails like that, and installs nothing
 refuses_install() {
     local pattern=$1
     shift
@@ -66,7 +66,7 @@ refuses_install() {
     refuses "$pattern" make install DESTDIR="$work/dest" "$@" && [ ! -e "$work/dest" ]
 }
 
-# A cargo that fails goes before one that may lie beside make.
+# The failing cargo comes first in the PATH, because a real one may be in make's directory.
 without_cargo() { env -i PATH="$work/no-cargo:/usr/bin:/bin" HOME="$work" make install DESTDIR="$work/bare" PLUGINDIR=/plugins && is_installed_at "$work/bare/plugins/hetzner_plugin.so"; }
 
 fake_uwsgi absolute "$(flags_with /opt/uwsgi/plugins)"
@@ -79,28 +79,28 @@ printf '#!/bin/sh\necho "cargo was called" >&2\nexit 1\n' >"$work/no-cargo/cargo
 chmod +x "$work/no-cargo/cargo"
 
 packaging/build.sh
-expect 'install: PLUGINDIR is honoured' installs "$work/here/hetzner_plugin.so" PLUGINDIR="$work/here"
-expect 'install: DESTDIR goes before PLUGINDIR' installs "$work/dest/p/q/hetzner_plugin.so" DESTDIR="$work/dest" PLUGINDIR=/p/q
-expect 'install: with PLUGINDIR no uWSGI is asked' installs "$work/dest/p/hetzner_plugin.so" DESTDIR="$work/dest" PLUGINDIR=/p UWSGI="$work/broken"
-expect 'install: else uWSGI says where' installs "$work/dest/opt/uwsgi/plugins/hetzner_plugin.so" DESTDIR="$work/dest" UWSGI="$work/absolute"
+expect 'install: PLUGINDIR is used' installs "$work/here/hetzner_plugin.so" PLUGINDIR="$work/here"
+expect 'install: DESTDIR is prepended to PLUGINDIR' installs "$work/dest/p/q/hetzner_plugin.so" DESTDIR="$work/dest" PLUGINDIR=/p/q
+expect 'install: with PLUGINDIR, uWSGI is not run' installs "$work/dest/p/hetzner_plugin.so" DESTDIR="$work/dest" PLUGINDIR=/p UWSGI="$work/broken"
+expect "install: without PLUGINDIR, uWSGI's own plugin directory is used" installs "$work/dest/opt/uwsgi/plugins/hetzner_plugin.so" DESTDIR="$work/dest" UWSGI="$work/absolute"
 if have uwsgi-core; then
-    expect "install: this system's uWSGI says where" installs "$work/dest/usr/lib/uwsgi/plugins/hetzner_plugin.so" DESTDIR="$work/dest" UWSGI=uwsgi-core
+    expect "install: the plugin directory of this system's uWSGI is used" installs "$work/dest/usr/lib/uwsgi/plugins/hetzner_plugin.so" DESTDIR="$work/dest" UWSGI=uwsgi-core
 else
-    say "NOT RUN install: this system's uWSGI says where (there is no uwsgi-core)"
+    say "NOT RUN install: the plugin directory of this system's uWSGI is used (uwsgi-core was not found)"
 fi
-expect 'install: what is built is installed without cargo' without_cargo
-expect 'install: a uWSGI that looks wherever it is started is no answer' refuses_install 'make install PLUGINDIR=' UWSGI="$work/relative"
-expect 'install: nor is one that says nothing' refuses_install 'make install PLUGINDIR=' UWSGI="$work/silent"
-expect 'install: a uWSGI that does not run is an error, with what it said' refuses_install 'libpcre2-8' UWSGI="$work/broken"
-expect 'install: no uWSGI is an error' refuses_install 'no-such-uwsgi was found' UWSGI=no-such-uwsgi
-expect 'install: a directory that cannot be made is an error' refuses 'cannot be written to' make install DESTDIR="$work/file" PLUGINDIR=/p
+expect 'install: an up-to-date plugin is installed without cargo' without_cargo
+expect 'install: a relative plugin directory is refused' refuses_install 'make install PLUGINDIR=' UWSGI="$work/relative"
+expect 'install: a uWSGI without a plugin directory is refused' refuses_install 'make install PLUGINDIR=' UWSGI="$work/silent"
+expect 'install: a uWSGI that does not run is an error, with its output' refuses_install 'libpcre2-8' UWSGI="$work/broken"
+expect 'install: a missing uWSGI is an error' refuses_install 'no-such-uwsgi was not found' UWSGI=no-such-uwsgi
+expect 'install: a directory that cannot be created is an error' refuses 'cannot be written to' make install DESTDIR="$work/file" PLUGINDIR=/p
 
 # --- make dist ----------------------------------------------------------------------------------
 
 name=uwsgi-hetzner-$(version)-linux-$(uname -m)
 archive=target/dist/$name.tar.gz
 
-holds_what_it_should() {
+contains_seven_files() {
     diff <(tar -tzf "$archive" | LC_ALL=C sort) - <<END
 $name/
 $name/CHANGELOG.md
@@ -112,14 +112,14 @@ $name/uwsgi-failover.service
 $name/uwsgi.ini
 END
 }
-names_nobody() { tar --numeric-owner -tvzf "$archive" | awk '$2 != "0/0" { print; wrong = 1 } END { exit wrong }'; }
+has_no_owner() { tar --numeric-owner -tvzf "$archive" | awk '$2 != "0/0" { print; wrong = 1 } END { exit wrong }'; }
 sums_verify() { (cd target/dist && sha256sum --check SHA256SUMS) && grep -q "  $name.tar.gz\$" target/dist/SHA256SUMS; }
 texts_are_ours() { local text; for text in README.md LICENSE CHANGELOG.md packaging/uwsgi-failover.service packaging/uwsgi.ini; do cmp "$text" "$work/$name/${text##*/}" || return; done; }
 is_small() { [ "$(wc -c <"$work/$name/hetzner_plugin.so")" -le $((2 * 1024 * 1024)) ]; }
 exports_one_symbol() {
     diff <(nm --dynamic --defined-only "$work/$name/hetzner_plugin.so" | awk '{ print $3 }') - <<<hetzner_plugin
 }
-# All that are linked, by cargo's own account, but ourselves and macros.
+# The crates that are linked according to cargo, except the plugin itself and macros.
 licenses_name_each_crate() {
     local crate
     cargo tree --locked --edges normal,no-proc-macro --prefix none --format '{p}' >"$work/crates" || return
@@ -130,17 +130,17 @@ licenses_name_each_crate() {
 is_the_same_again() { cp "$archive" "$work/first" && make dist && cmp "$work/first" "$archive"; }
 
 find_cargo
-expect 'dist: an archive is made' make dist
-expect 'dist: it holds seven files' holds_what_it_should
-expect 'dist: they are of nobody in particular' names_nobody
-expect 'dist: SHA256SUMS has it, and verifies' sums_verify
+expect 'dist: an archive is built' make dist
+expect 'dist: it contains seven files' contains_seven_files
+expect 'dist: it names no owner of the files' has_no_owner
+expect 'dist: SHA256SUMS lists it, and verifies' sums_verify
 tar -xzf "$archive" -C "$work"
-expect 'dist: the plugin is the one that packaging/build.sh builds' cmp "$plugin" "$work/$name/hetzner_plugin.so"
-expect 'dist: it has at most 2 MiB' is_small
-expect 'dist: it exports hetzner_plugin and nothing else' exports_one_symbol
-expect 'dist: the texts are those that lie here' texts_are_ours
-expect 'dist: the licenses of all crates are named' licenses_name_each_crate
-expect 'dist: made again it is the same' is_the_same_again
+expect 'dist: it contains the plugin of packaging/build.sh' cmp "$plugin" "$work/$name/hetzner_plugin.so"
+expect 'dist: the plugin has at most 2 MiB' is_small
+expect 'dist: the plugin exports only hetzner_plugin' exports_one_symbol
+expect 'dist: the texts are those of the repository' texts_are_ours
+expect 'dist: the licenses of all crates are included' licenses_name_each_crate
+expect 'dist: a second archive is identical' is_the_same_again
 
 # --- The unit and the ini -----------------------------------------------------------------------
 
@@ -149,16 +149,16 @@ instance_runs() { tests/instance.sh "$1" "$work/$name" "$work/$name/uwsgi-failov
 uwsgi=$root/target/uwsgi/2.0.31/uwsgi
 [ -x "$uwsgi" ] || uwsgi=$(command -v uwsgi-core) || uwsgi=
 if [ -n "$uwsgi" ]; then
-    expect "instance: unit and ini of the archive work with $uwsgi" instance_runs "$uwsgi"
-    # Even if it passed.
+    expect "instance: the unit and the ini of the archive work with $uwsgi" instance_runs "$uwsgi"
+    # Shown even if it passed.
     sed -nE 's/^instance-test: (NOT RUN|exposure)/        &/p' "$work/output" >&2
 else
-    say 'NOT RUN instance: unit and ini of the archive (there is no uwsgi-core, nor the uWSGI that tests/setup.sh builds)'
+    say 'NOT RUN instance: the unit and the ini of the archive (uwsgi-core was not found, nor the uWSGI that tests/setup.sh builds)'
 fi
 
-# --- Elsewhere ----------------------------------------------------------------------------------
+# --- Release notes, and a tree without git ------------------------------------------------------
 
-# A tree of its own, which is no git repository.
+# A copy of the scripts that is not a git repository.
 tree=$work/tree
 mkdir "$tree"
 cp -R packaging Cargo.toml "$tree/"
@@ -188,13 +188,13 @@ refuses_without_git() { refuses 'SOURCE_DATE_EPOCH' env -u SOURCE_DATE_EPOCH GIT
 notes_are() { diff <("$tree/packaging/release-notes.sh" "$1") - <<<"$2"; }
 notes() { "$tree/packaging/release-notes.sh" "$1"; }
 
-expect "dist: without a commit's time it fails at once, with git's own words" refuses_without_git
-expect 'notes: those of the version' notes_are 1.0.0 '- The release.'
-expect 'notes: and not of what begins alike' notes_are 1.0.0-rc.1 '- The candidate.'
-expect 'notes: the last one has its own' notes_are 0.8.0 '- An old one.'
-expect 'notes: an unreleased version has none' refuses unreleased notes 1.1.0
-expect 'notes: nor has one of which nothing is said' refuses 'says nothing' notes 0.9.0
-expect 'notes: nor one that is not there' refuses "no '## 1.0'" notes 1.0
+expect "dist: without the time of a commit it fails at once, with git's own message" refuses_without_git
+expect 'notes: a version gets its own notes' notes_are 1.0.0 '- The release.'
+expect 'notes: a pre-release gets its own notes' notes_are 1.0.0-rc.1 '- The candidate.'
+expect 'notes: the last version in the file gets its own notes' notes_are 0.8.0 '- An old one.'
+expect 'notes: an unreleased version is an error' refuses unreleased notes 1.1.0
+expect 'notes: a version without notes is an error' refuses 'no notes for' notes 0.9.0
+expect 'notes: an unknown version is an error' refuses "no heading '## 1.0'" notes 1.0
 
 say "$passed passed, $failed failed"
 [ "$failed" = 0 ]

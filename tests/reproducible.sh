@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the last commit twice as packages are built, in two directories, as two people would, and
-# compares.
+# `make reproducible`: builds the plugin of the last commit twice with packaging/build.sh, in two directories
+# and with the settings of two different people, and compares the files.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../packaging/common.sh"
@@ -14,16 +14,16 @@ git clone --quiet "$root" "$work/and/another/two"
 
 "$work/one/packaging/build.sh"
 
-# A cargo of his own as well, whose registry is a copy, as is what the caller's cargo is told to use in place
-# of the registry.
+# The second person has another CARGO_HOME, with a copy of the registry and of the caller's configuration,
+# which may replace the registry by a mirror.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 mkdir "$work/cargo"
 cp -R "$cargo_home/registry" "$work/cargo/"
 for file in config config.toml; do
     if [ -f "$cargo_home/$file" ]; then cp "$cargo_home/$file" "$work/cargo/"; fi
 done
-# His own settings lie beside it, where they go before those of CARGO_HOME: no table may stand in one
-# file twice.
+# The other settings are in a file of their own, which overrides that of CARGO_HOME, because a table must not
+# occur twice in one file.
 mkdir "$work/and/.cargo"
 cat >"$work/and/.cargo/config.toml" <<'END'
 [build]
@@ -63,4 +63,4 @@ printf '\n[target.%s]\nlinker = "/no/such/linker"\nrustflags = ["-C", "target-cp
 )
 cmp "$work/one/target/dist/hetzner_plugin.so" "$work/and/another/two/target/dist/hetzner_plugin.so" ||
     die "the two builds of one commit differ"
-say "the two builds of $(git rev-parse --short HEAD) are the same"
+say "the two builds of $(git rev-parse --short HEAD) are identical"

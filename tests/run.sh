@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests against the plugin that tests/build-plugin.sh has built, in every uWSGI that
-# tests/setup.sh has prepared. A uWSGI that is missing is a failure.
+# Runs all tests with the plugin that tests/build-plugin.sh has built, in uWSGI 2.0.31 as built by
+# tests/setup.sh, and in the distribution's uWSGI if it is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,7 +9,7 @@ distribution=/usr/bin/uwsgi-core
 if [ -x "$distribution" ]; then
     binaries+=":distribution=$distribution"
 else
-    echo "tests: this system has no uWSGI of its own; running against 2.0.31 alone" >&2
+    echo "tests: the distribution's uWSGI is not installed; testing with 2.0.31 only" >&2
 fi
 export UWSGI_BINARIES=$binaries
 export HETZNER_PLUGIN=$PWD/target/plugin/hetzner_plugin.so

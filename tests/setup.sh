@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Prepares what `make demo` and `make test` need: tools, headers, and a uWSGI of its own.
+# Installs what `make demo` and `make test` need: tools, headers, and uWSGI.
 #
-#   tests/setup.sh                      the tools, and uWSGI 2.0.31 in target/uwsgi/2.0.31/uwsgi
-#   tests/setup.sh test                 also valgrind, and the distribution's own uWSGI (uwsgi-core), where apt offers it
-#   tests/setup.sh uwsgi VERSION ...    the tools, and these versions instead (of tests/uwsgi-versions.txt)
-#   tests/setup.sh headers              the tools, and of every version in that file target/uwsgi/VERSION/uwsgi.h
+#   tests/setup.sh                      the tools, and uWSGI 2.0.31 as target/uwsgi/2.0.31/uwsgi
+#   tests/setup.sh test                 also valgrind, and the distribution's uWSGI (uwsgi-core) if apt has it
+#   tests/setup.sh uwsgi VERSION ...    the tools, and these versions of tests/uwsgi-versions.txt instead
+#   tests/setup.sh headers              the tools, and target/uwsgi/VERSION/uwsgi.h of every version in that file
 #
-# Missing Debian or Ubuntu packages are installed with apt-get, as root or through sudo. What is
-# there already is left alone, so running it again does nothing.
+# Missing Debian or Ubuntu packages are installed with apt-get, as root or through sudo. A second run
+# does nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -26,7 +26,7 @@ check_rust() {
     local advice="install Rust $RUST_MINIMUM or newer: https://rustup.rs, or on Debian 13 and later: apt-get install cargo"
     have cargo || die "cargo was not found; $advice"
     local found
-    found=$(rustc --version) || die "rustc does not run; $advice"
+    found=$(rustc --version) || die "rustc cannot be run; $advice"
     found=${found#rustc } found=${found%% *} # "rustc 1.85.0 (4d91de4e4 2025-02-17)"
     local major=${found%%.*} minor=${found#*.}
     minor=${minor%%.*}
@@ -37,7 +37,7 @@ check_rust() {
 
 read -ra compiler <<<"${CC:-gcc}"
 
-# The Debian packages that are missing, one a line.
+# Prints the missing Debian packages, one per line.
 missing_packages() {
     have "${compiler[0]}" && have cc || echo gcc
     compiles '#include <stdlib.h>' || echo libc6-dev
@@ -52,7 +52,7 @@ missing_packages() {
 
 compiles() { "${compiler[@]}" -E -xc -o /dev/null - <<<"$1" 2>/dev/null; }
 
-# A Python that has pip: the first one of the PATH, or else the system's.
+# Prints a Python that has pip: the first one in the PATH, or the system's.
 pip_python() {
     local python
     for python in python3 /usr/bin/python3; do
@@ -75,7 +75,7 @@ apt_install() {
     mkdir -p target
     say "installing with apt-get: $*"
     if ! as_root "${apt[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1; then
-        say "apt-get could not, so: apt-get update, and again"
+        say "apt-get failed; running apt-get update and trying again"
         { as_root "${apt[@]}" update && as_root "${apt[@]}" install -y --no-install-recommends "$@"; } >"$log" 2>&1 || {
             tail -n 20 "$log" >&2
             die "apt-get could not install: $*"
@@ -88,28 +88,28 @@ install_tools() {
     mapfile -t missing < <(missing_packages)
     [ ${#missing[@]} -gt 0 ] || return 0
     [ -z "${CC:-}" ] || have "${compiler[0]}" || die "CC is '$CC', which was not found"
-    have apt-get || die "missing, install what your system calls these Debian packages: ${missing[*]}"
-    can_be_root || die "packages are missing; as root, run: apt-get install --no-install-recommends ${missing[*]}"
+    have apt-get || die "packages are missing; install your system's equivalents of these Debian packages: ${missing[*]}"
+    can_be_root || die "packages are missing; run as root: apt-get install --no-install-recommends ${missing[*]}"
     apt_install "${missing[@]}"
     mapfile -t missing < <(missing_packages)
-    [ ${#missing[@]} -eq 0 ] || die "still missing after their installation: ${missing[*]}"
+    [ ${#missing[@]} -eq 0 ] || die "installed, but still not found: ${missing[*]}"
 }
 
 install_distribution_uwsgi() {
     [ ! -x /usr/bin/uwsgi-core ] || return 0
     have apt-get || return 0
     if ! can_be_root; then
-        say "the distribution's uWSGI is not there and cannot be installed without root: its tests will be skipped"
+        say "the distribution's uWSGI is not installed, and installing it needs root: its tests will be skipped"
         return 0
     fi
     if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
-        say "apt-get update"
+        say "running apt-get update"
         as_root apt-get -qq update
     fi
     if apt_offers uwsgi-core; then apt_install uwsgi-core; fi
 }
 
-# OpenSSL's old ciphers, where they are a package of their own (Debian 13 and later).
+# Installs OpenSSL's old ciphers, which are in a separate package since Debian 13.
 install_legacy_provider() {
     ! compgen -G '/usr/lib/*/ossl-modules/legacy.so' >/dev/null || return 0
     have apt-get && can_be_root || return 0
@@ -118,19 +118,19 @@ install_legacy_provider() {
 
 # --- uWSGI ------------------------------------------------------------------------------------
 
-# Both end up in target/uwsgi/VERSION/, complete or not at all, with the log of their making.
+# Both functions fill target/uwsgi/VERSION/, including the log of the build, completely or not at all.
 
-# build_uwsgi VERSION: the binary, uwsgi, and its header, uwsgi.h
+# build_uwsgi VERSION: builds `uwsgi`, and copies its header `uwsgi.h`
 build_uwsgi() {
     [ ! -x "target/uwsgi/$1/uwsgi" ] || return 0
     mkdir -p target/uwsgi
     (
-        flock 9 # another run may be building it just now
+        flock 9 # another run may be building it at the moment
         [ ! -x "target/uwsgi/$1/uwsgi" ] || exit 0
         fetch_source "$1"
-        say "building uWSGI $1 (a quarter of a minute)"
+        say "building uWSGI $1 (about 15 seconds)"
         case $1 in 2.0.? | 2.0.1[0-4]) tests/port-old-uwsgi.sh "$work/source" ;; esac
-        # The core alone. OpenSSL is a must, for the Legion; libraries that nothing here uses are left out.
+        # Only the core. The Legion needs OpenSSL; the other libraries are not used.
         (cd "$work/source" &&
             UWSGI_PROFILE_OVERRIDE='ssl=true;xml=false;json=false;pcre=false;embedded_plugins=corerouter,http' python3 uwsgiconfig.py --build core
         ) >>"$work/result/build.log" 2>&1 || build_failed "uWSGI $1 could not be built"
@@ -139,7 +139,7 @@ build_uwsgi() {
     ) 9>target/uwsgi/.lock
 }
 
-# fetch_header VERSION: uwsgi.h alone
+# fetch_header VERSION: fetches only `uwsgi.h`
 fetch_header() {
     [ ! -f "target/uwsgi/$1/uwsgi.h" ] || return 0
     mkdir -p target/uwsgi
@@ -152,7 +152,7 @@ fetch_header() {
     ) 9>target/uwsgi/.lock
 }
 
-# fetch_source VERSION: unpacks the source package, whose hash is pinned, into $work/source
+# fetch_source VERSION: downloads the source package, checks its hash, and unpacks it into $work/source
 fetch_source() {
     local sha256
     sha256=$(awk -v version="$1" '$1 == version { print $2 }' "$VERSIONS_FILE")
@@ -168,14 +168,14 @@ fetch_source() {
     tar -xzf "$work"/[uU][wW][sS][gG][iI]-"$1".tar.gz -C "$work/source" --strip-components=1
 }
 
-# finish VERSION
+# finish VERSION: moves the result into place
 finish() {
     rm -rf "target/uwsgi/${1:?}"
     mv "$work/result" "target/uwsgi/$1"
     rm -rf "$work"
 }
 
-# build_failed REASON
+# build_failed REASON: shows the end of the log, and exits
 build_failed() {
     tail -n 30 "$work/result/build.log" >&2
     die "$1; the whole log is $work/result/build.log"
@@ -201,7 +201,7 @@ case ${1:-} in
     *) die "unknown argument '$1'; usage: tests/setup.sh [test | uwsgi VERSION ... | headers]" ;;
 esac
 
-need_pip= # only where something is to be downloaded
+need_pip= # set if something must be downloaded
 for version in "${versions[@]}"; do
     [ -e "target/uwsgi/$version/$result" ] || need_pip=yes
 done

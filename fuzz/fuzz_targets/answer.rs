@@ -1,4 +1,4 @@
-//! The meaning of the webservice's answers.
+//! Fuzzes the interpretation of the webservice's answers.
 #![no_main]
 
 use hetzner_plugin::properties::answer::check;

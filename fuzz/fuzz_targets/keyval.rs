@@ -1,4 +1,4 @@
-//! The keyval grammar.
+//! Fuzzes the keyval grammar.
 #![no_main]
 
 use hetzner_plugin::properties::keyval::check;

@@ -1,21 +1,21 @@
-//! Whether a node's application is sick, by the probes of its health checks.
+//! Whether a node's application is sick, according to the probes of its health checks.
 
 use std::time::Duration;
 
 /// A node that falls sick again within this time after it recovered is flapping.
 const FLAPPING: Duration = Duration::from_secs(600);
 
-/// The result of one probe: nothing, or why it is bad.
+/// The result of one probe; the error says why it is bad.
 pub type Probe = Result<(), String>;
 
-/// One health check. It starts out sick: a node is not fit before its application was seen to work.
+/// One health check. It starts as sick: a node is fit only once its application was seen to work.
 #[derive(Debug)]
 pub struct Health {
     name: String,
     interval: Duration,
     fall: u32,
     rise: u32,
-    /// As many good probes in a row are needed now. More than `rise` while the check is flapping.
+    /// How many good probes in a row are needed now: `rise`, and more while the check is flapping.
     needed: u32,
     is_sick: bool,
     /// Good probes in a row while it is sick, or bad ones while it is healthy.
@@ -23,7 +23,7 @@ pub struct Health {
     has_fallen: bool,
     /// When it last recovered after it had fallen sick.
     recovered: Option<Duration>,
-    /// Its first bad or its first good state has been logged.
+    /// A line about it has been logged, so a sick state at the start is not logged again.
     has_logged: bool,
 }
 
@@ -47,7 +47,7 @@ impl Health {
         self.is_sick
     }
 
-    /// Takes the result of a probe in. Returns a line for the log if something changed.
+    /// Records the result of a probe. Returns a line for the log if something changed.
     pub fn note(&mut self, now: Duration, probe: Probe) -> Option<String> {
         match (probe, self.is_sick) {
             (Ok(()), true) => {
@@ -94,7 +94,7 @@ impl Health {
         format!("sick: {} {reason} {times} in a row", self.name)
     }
 
-    /// Ten minutes' worth of probes.
+    /// The upper limit of `needed`: ten minutes of probes.
     fn most_needed(&self) -> u32 {
         let probes = FLAPPING.as_secs() / self.interval.as_secs().max(1);
         u32::try_from(probes).unwrap_or(u32::MAX).max(self.rise)

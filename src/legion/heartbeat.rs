@@ -1,8 +1,8 @@
 //! Keeps the node in its legion while a takeover runs on another thread.
 //!
-//! uWSGI calls a legion action on its legion thread, which neither announces the node nor listens
-//! to its peers meanwhile. So the takeover gets a thread of its own, and the legion thread
-//! announces.
+//! uWSGI calls a legion action on its legion thread. Until the action returns, that thread neither
+//! announces the node nor listens to its peers. So the takeover gets its own thread, `takeover`, and
+//! the legion thread announces the node here.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,11 +18,11 @@ use crate::{isolation, sys};
 /// How often a wait is reported.
 const REPORT: Duration = Duration::from_secs(10);
 
-/// How long a result may still take when the bound has passed: the whole process may not have run
-/// for a while, and then the takeover, too, learns the time only now.
+/// How long to wait for a result after the bound has passed. If the whole process was paused, the
+/// takeover notices only now that its time is up.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// What happens on the legion thread meanwhile.
+/// What happens meanwhile on the thread that called the action.
 pub struct Heartbeat<'a> {
     /// How often to beat; `None` for never.
     pub interval: Option<Duration>,
@@ -116,19 +116,19 @@ fn wait_for<T>(
     }
 }
 
-/// Whether the votes that a takeover follows are still valid, for the takeover's thread to ask
-/// before each change.
+/// Whether the votes that a takeover follows are still valid. The thread `takeover` checks that before
+/// each change.
 ///
-/// The legion thread does not listen to the peers while a takeover runs, but it notices whether
-/// they send anything. A node that heard nobody for longer than `legion-tolerance` was isolated,
-/// and its peers may have elected another Lord. The same holds for a node that did not run.
+/// The legion thread does not read what its peers send while a takeover runs, but it notices whether
+/// they send anything. A node that heard no peer for longer than `legion-tolerance` was isolated, and
+/// its peers may have elected another Lord. The same is true of a node that did not run for a while.
 pub struct Mandate {
-    /// The takeover began then, in time since the machine was started.
+    /// When the takeover began. Times are since the machine was started.
     began: Duration,
     tolerance: Duration,
     /// A Lord of this legion needs the votes of others.
     needs_votes: bool,
-    /// When a peer was last heard, in milliseconds since the machine was started.
+    /// When a peer was last heard, in milliseconds.
     heard: AtomicU64,
     was_isolated: AtomicBool,
 }

@@ -1,16 +1,16 @@
-//! A Lord makes sure that it still is one.
+//! Notices that a Lord may have been replaced, so that it must be elected and take over again.
 //!
-//! Three ways lead to a Lord whose address is elsewhere, with uWSGI alone:
+//! With uWSGI alone, a node can be Lord while its address is elsewhere, for three reasons:
 //!
-//! - The node does not run for a while (it is stopped, or the machine is). Its peers replace
-//!   it. When it runs again it still thinks that it is the Lord; its peers yield to its higher
-//!   valor, and no hook is called. So a lordship counts only if its takeover began after the
-//!   node last stood still. Any other is forgotten, and uWSGI calls the lord hooks again.
-//! - Its peers do not hear it, while it hears them. They follow another Lord, and announce that.
-//!   So a Lord whose peers all follow another for longer than `legion-tolerance` is none.
-//! - The node loses its quorum. It then steps down only where it warns, and it warns once in
-//!   60 s, for whatever reason it did before (core/legion.c, `legions_check_nodes_step2`). So
-//!   uWSGI is made to warn at once while the node is Lord.
+//! - The node did not run for a while, because the process or the machine was stopped. Its peers
+//!   replaced it. When it runs again, it still considers itself Lord; its peers yield to its higher
+//!   valor, and no hook is called. So a lordship counts only if its takeover began after the node
+//!   last stood still. Any other is forgotten, and uWSGI calls the lord hooks again.
+//! - Its peers do not hear it, although it hears them. They follow another Lord, and announce that.
+//!   So a lordship is forgotten if all peers follow another Lord for longer than `legion-tolerance`.
+//! - The node loses its quorum. uWSGI makes it step down only when it warns of that, and it warns at
+//!   most once in 60 s, whatever the last warning was about (core/legion.c,
+//!   `legions_check_nodes_step2`). So uWSGI is made to warn at once while the node is Lord.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Votes {
     }
 }
 
-/// What is known of one legion's lordship. Times are since the machine was started.
+/// What is known about the lordship in one legion. Times are since the machine was started.
 #[derive(Debug, Default)]
 pub struct Lordship {
     /// When the last takeover began.
@@ -75,8 +75,8 @@ impl Lordship {
         self.takeover.is_some()
     }
 
-    /// Whether the lordship of this node is to be doubted. Asked in each of the master's cycles
-    /// while it is Lord.
+    /// Why the lordship of this node is in doubt, if it is. Called in each of the master's cycles while
+    /// the node is Lord.
     pub fn doubt(
         &mut self,
         now: Duration,
@@ -88,7 +88,7 @@ impl Lordship {
             Votes::Against => self.disowned.or(Some(now)),
             Votes::Agreed | Votes::Missing | Votes::Divided => None,
         };
-        // Without a takeover there is nothing to make sure of.
+        // Without a takeover, there is no address that could be elsewhere.
         let stood_still = match (self.takeover, standstill) {
             (Some(began), Some(standstill)) => began < standstill,
             (None, _) | (_, None) => false,

@@ -27,7 +27,7 @@ struct State {
     candidacy: Candidacy,
     valor: Valor,
     routes: Vec<Route>,
-    /// When the votes were last forgotten, in time since the machine was started.
+    /// When the votes were last forgotten. Times are since the machine was started.
     revoted: Option<Duration>,
     /// How the node has stepped back, if that is not in the log yet.
     stepped_back: Option<String>,
@@ -40,7 +40,7 @@ struct Route {
     watch: Watch,
 }
 
-/// What has to be done for a member after a cycle.
+/// What the caller must do or log for a member after a cycle.
 pub enum Task {
     /// Its lordship was doubted, and is forgotten.
     Doubted(Doubt),
@@ -91,8 +91,8 @@ impl Member {
         }
     }
 
-    /// The node has health checks, and has not been seen to be healthy. For the boot, before
-    /// anybody knows of it.
+    /// The node has health checks, and was not seen healthy yet. Called at boot, before any peer knows
+    /// the node.
     pub fn begin_sick(&self) {
         if self.rules.is_movable() {
             let mut state = self.state();
@@ -114,12 +114,12 @@ impl Member {
             .any(|hook| hook.event == "lord" && hook.place == place)
     }
 
-    /// How many nodes the legion has, as far as it lists them.
+    /// How many nodes the legion has, according to its configuration.
     pub fn nodes(&self) -> usize {
         self.legion.electorate().0 + 1
     }
 
-    // What the legion thread does, within an action.
+    // Called within an action, on the legion thread; `note_takeover` also on the main thread.
 
     /// Whether the votes that elected this node may be older than its last standstill. They are old
     /// until each peer has announced itself again, or was dropped for its silence.
@@ -136,8 +136,8 @@ impl Member {
         is_recent && !has_revoted
     }
 
-    /// Makes the legion vote again: what the peers have said so far is forgotten, and the lord hook
-    /// is about to fail without consequences.
+    /// Makes the legion vote again: forgets the peers' votes. The lord hook is about to fail, which will
+    /// have no consequences.
     pub fn vote_again(&self, thread: &LegionThread, now: Duration) {
         self.legion.discard_backlog(thread);
         self.legion.forget_votes(thread);
@@ -189,9 +189,9 @@ impl Member {
         }
     }
 
-    // What the main thread does, in each of the master's cycles.
+    // Called on the main thread, in the master's cycles.
 
-    /// Observes the legion, and does what can be done at once. The rest is returned.
+    /// Observes the legion, and acts on it. What the caller must do or log is returned.
     pub fn cycle(
         &self,
         thread: &MainThread,
@@ -202,11 +202,11 @@ impl Member {
         let legion = self.legion;
         let mut tasks = Vec::new();
         let mut state = self.state();
-        let has_drawn_conclusions = match self.rules.is_movable() {
+        let has_reacted = match self.rules.is_movable() {
             true => state.valor.undo_suspension(legion, thread, now),
             false => state.valor.revive_suspended(legion, thread, now),
         };
-        if has_drawn_conclusions {
+        if has_reacted {
             tasks.extend(state.stepped_back.take().map(Task::SteppedBack));
             if !self.rules.is_movable() {
                 tasks.push(Task::Revived);
@@ -239,7 +239,8 @@ impl Member {
             if standing != before {
                 tasks.push(Task::Stands(standing));
             }
-            // Others are to replace it, or there is no Lord whom a quiet change would leave in place.
+            // Announced if others should replace it, or if no other node stands: then there is no Lord
+            // whom a quiet change would keep.
             // Without a quorum, peers that forget a node for a moment elect themselves.
             let needs_votes = legion.electorate().1 > 1;
             let is_announced = match (seen.is_lord, standing) {

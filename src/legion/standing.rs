@@ -1,21 +1,22 @@
-//! How a node stands for election, and the one place where its valor is written.
+//! How a node stands for election ([`Candidacy`]), and the only place that writes its valor
+//! ([`Valor`]).
 //!
-//! uWSGI's election knows one number, the valor. After a failed lord hook uWSGI makes the node
-//! fall silent for `legion-death-on-lord-error` seconds, and then it announces itself as dead
-//! forever (core/legion.c, `legions_check_nodes_step2`). A silent node does not vote either, so
-//! with one server dead and the next misconfigured the healthy third has no quorum. So a node that
-//! failed goes on announcing itself, with a valor by which others go first.
+//! uWSGI's election goes by one number, the valor. After a failed lord hook, uWSGI makes the node
+//! fall silent for `legion-death-on-lord-error` seconds, and afterwards the node announces itself as
+//! dead forever (core/legion.c, `legions_check_nodes_step2`). A silent node does not vote either, so
+//! with one server dead and the next one misconfigured, the healthy third has no quorum. So a node
+//! that failed continues to announce itself, but with a low valor, so that others go first.
 //!
-//! Peers take a node with another valor for a new one, and keep the old entry until
+//! Peers treat a node with another valor as a new one, and keep the old entry until
 //! `legion-tolerance` is over. Meanwhile nobody is elected, and no Lord steps down. So there are two
-//! ways to change it:
+//! ways to change the valor:
 //!
 //! - *quietly*: a Lord stays Lord while its peers forget the old entry.
-//! - *announced*: the node announces its death with the old valor first, and its peers forget the
-//!   entry at once. This is for a node that others are to replace soon.
+//! - *announced*: the node first announces its death with the old valor, and its peers forget the
+//!   entry at once. This is for a node that others should replace soon.
 //!
-//! A node whose configured valor is below 1000 has no room below it, so it can only step back by
-//! falling silent, as uWSGI does it.
+//! A node whose configured valor is below 1000 has no room for lower ones, so it can only step back
+//! by falling silent, as with uWSGI alone.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,47 +24,47 @@ use std::time::Duration;
 use crate::sys;
 use crate::uwsgi::{Legion, LegionThread, MainThread, settings};
 
-/// Configured valors from here on have room for low ones below them.
+/// Configured valors from this one on have room for low ones below them.
 pub const LEAST_CONFIGURED: u64 = 1000;
 /// The largest valor that peers can store (`uwsgi_legion_add_node` takes 16 bits).
 pub const MOST: u64 = 65_535;
 
-/// For this long a node that failed does not stand at all, so that others can be elected.
+/// How long a node that failed does not stand at all, so that others can be elected.
 const ASIDE: Duration = Duration::from_secs(10);
-/// The same after more than one failure in a row.
+/// How long after more than one failure in a row.
 const ASIDE_AGAIN: Duration = Duration::from_secs(20);
 /// How long a node steps back if `legion-death-on-lord-error` is missing.
 const DEFAULT_SUSPENSION: Duration = Duration::from_secs(60);
-/// For this long what uWSGI makes of a failed action is undone.
+/// How long uWSGI's reaction to a failed action is undone, once it has begun.
 const UNDO: Duration = Duration::from_secs(4);
 /// A takeover that begins within this time after a failure belongs to the same election.
 const SAME_ELECTION: Duration = Duration::from_secs(1);
-/// uWSGI announces nothing for this long after a failed action, in seconds, so that it announces no
-/// death of its own.
+/// How many seconds uWSGI announces nothing after a failed action, so that it does not announce the
+/// node's death.
 const SILENCE: libc::time_t = 2;
 
 /// How a node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It votes, and never stands.
+    /// It votes, but does not stand, because its last takeover failed.
     Voter,
-    /// It stands if nobody better does, because its last takeover failed.
+    /// Its last takeover failed, and it stands because no other node does.
     LastResort,
-    /// It stands if no healthy node does, because its application is sick.
+    /// Its application is sick, and it stands with a low valor, for if no healthy node does.
     Sick,
     /// It stands as configured.
     Fit,
-    /// It is Lord, and nobody is to take that from it.
+    /// It is Lord, and stays Lord when a node with a higher valor returns.
     Holder,
 }
 
-/// What a node's standing is decided by.
+/// What a node's standing depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed {
     /// The time since the machine was started.
     pub now: Duration,
     pub is_lord: bool,
-    /// Another node stands for election.
+    /// Whether another node stands for election.
     pub has_rival: bool,
     /// Its application is sick.
     pub is_sick: bool,
@@ -105,11 +106,11 @@ struct Failures {
     count: u32,
     /// When the last one was.
     last: Duration,
-    /// Retrying does not help until somebody has fixed something.
+    /// The last one: retrying does not help until somebody has fixed something.
     for_good: bool,
 }
 
-/// What decides how a node stands. It touches nothing.
+/// Decides how a node stands. It has no side effects.
 #[derive(Debug)]
 pub struct Candidacy {
     rules: Rules,
@@ -128,7 +129,7 @@ impl Candidacy {
         }
     }
 
-    /// It was not seen to be healthy yet.
+    /// Starts as sick, because the node was not seen healthy yet.
     pub fn begin_sick(&mut self) {
         self.standing = Standing::Sick;
     }
@@ -149,8 +150,8 @@ impl Candidacy {
         self.last_lord = None;
     }
 
-    /// A takeover that began then succeeded. It does not make up for another hook of the same
-    /// election that failed right before it.
+    /// A takeover that began at this time succeeded, so earlier failures no longer count, except that
+    /// of another hook in the same election.
     pub fn note_success(&mut self, began: Duration) {
         let is_same_election = |failures: &Failures| failures.last + SAME_ELECTION > began;
         self.failures = self.failures.filter(is_same_election);
@@ -161,7 +162,7 @@ impl Candidacy {
         self.last_lord = None;
     }
 
-    /// How the node stands from now on. Asked in each of the master's cycles.
+    /// How the node stands from now on. Called in each of the master's cycles.
     pub fn decide(&mut self, seen: Observed) -> Standing {
         if seen.is_lord {
             self.last_lord = Some(seen.now);
@@ -195,7 +196,7 @@ impl Candidacy {
         }
     }
 
-    /// The valor that this standing has.
+    /// The valor for the current standing.
     pub fn valor(&self) -> u64 {
         let order = order(self.rules.configured);
         match self.standing {
@@ -255,22 +256,22 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Writes a node's valor.
+/// Writes a node's valor, and undoes uWSGI's reaction to a failed action.
 #[derive(Debug)]
 pub struct Valor {
     written: u64,
     /// An announced change that is under way.
     pending: Option<Pending>,
-    /// An action has failed, and what uWSGI makes of that is to be undone.
+    /// An action has failed, and uWSGI's reaction must be undone.
     failed: Option<FailedAction>,
 }
 
-/// A lord action that failed. uWSGI calls the other lord hooks first, and then draws its
-/// conclusions.
+/// A lord action that failed. uWSGI calls the other lord hooks first, and then reacts: it marks the node
+/// dead and suspends it, or makes it Lord anyway.
 #[derive(Debug, Clone, Copy)]
 struct FailedAction {
     at: Duration,
-    /// When the first of uWSGI's conclusions was undone.
+    /// When uWSGI's reaction was first undone.
     undone: Option<Duration>,
 }
 
@@ -298,7 +299,7 @@ impl Valor {
     }
 
     /// Steps back within a failed lord action: announces the death with the old valor, and then
-    /// goes on as a voter. What uWSGI announces after the action is suppressed.
+    /// continues as a voter. Suppresses what uWSGI would announce after the action.
     pub fn step_back(&mut self, legion: Legion, thread: &LegionThread, now: Duration) {
         legion.set_dead(true);
         legion.announce(thread);
@@ -309,8 +310,7 @@ impl Valor {
         self.note_failed_action(legion, now);
     }
 
-    /// A lord action returns an error. uWSGI then marks the node dead and suspends it, or makes it
-    /// Lord all the same; both will be undone.
+    /// A lord action is about to return an error. uWSGI's reaction to it will be undone.
     pub fn note_failed_action(&mut self, legion: Legion, now: Duration) {
         legion.set_suspended_until(sys::unix_time() + SILENCE);
         self.failed = Some(FailedAction {
@@ -319,7 +319,7 @@ impl Valor {
         });
     }
 
-    /// Undoes what uWSGI makes of a failed action. Returns whether that has begun just now.
+    /// Undoes uWSGI's reaction to a failed action. Returns `true` the first time that there is one.
     pub fn undo_suspension(&mut self, legion: Legion, _: &MainThread, now: Duration) -> bool {
         let Some(failed) = &mut self.failed else {
             return false;
@@ -338,19 +338,20 @@ impl Valor {
                 failed.undone = Some(now);
                 return true;
             }
-            // uWSGI may be in the middle of it, so once is not enough.
+            // uWSGI may still be reacting, so once is not enough.
             Some(undone) if now.saturating_sub(undone) >= UNDO => self.failed = None,
             Some(_) | None => {}
         }
         false
     }
 
-    /// Whether uWSGI is still about to draw its conclusions from a failed action.
+    /// Whether an action has failed and uWSGI has not reacted yet.
     pub fn is_within_failure(&self) -> bool {
         self.failed.is_some_and(|failed| failed.undone.is_none())
     }
 
-    /// Makes `target` the node's valor. `announced`: others are to replace it soon.
+    /// Makes `target` the node's valor: at once, or `announced` over the next cycles (`advance`), so
+    /// that others replace the node soon.
     pub fn set(
         &mut self,
         legion: Legion,
@@ -376,7 +377,7 @@ impl Valor {
             return;
         }
         legion.set_dead(true);
-        // An announcement sets this to 0 (`uwsgi_legion_announce`), and so tells that it was made.
+        // uWSGI sets this to 0 when it announces (`uwsgi_legion_announce`), so it shows that it has.
         legion.set_suspended_until(1);
         self.pending = Some(Pending {
             target,
@@ -385,14 +386,14 @@ impl Valor {
         });
     }
 
-    /// Carries an announced change on.
+    /// Continues an announced change. Called in each of the master's cycles.
     pub fn advance(&mut self, legion: Legion, _: &MainThread, now: Duration) {
         let Some(pending) = &mut self.pending else {
             return;
         };
         let patience = 3 * settings::announce_interval() + Duration::from_secs(3);
         if !pending.is_announced && now.saturating_sub(pending.since) < patience {
-            // The announcement is made right after that, so the rest follows in the next cycle.
+            // uWSGI sends the announcement right after setting it, so the rest waits for the next cycle.
             pending.is_announced = legion.suspended_until() == 0;
             return;
         }
@@ -402,9 +403,9 @@ impl Valor {
         self.pending = None;
     }
 
-    /// Makes sure that a node that falls silent after a failure comes back: nothing in uWSGI clears
-    /// its dead mark. While it is suspended it announces nothing, so nobody notices. Returns whether
-    /// that was done just now.
+    /// Makes sure that a node that falls silent after a failure comes back, because uWSGI never clears
+    /// its dead mark. Clears it while the node is suspended, and so announces nothing. Returns whether
+    /// the mark was set.
     pub fn revive_suspended(&mut self, legion: Legion, _: &MainThread, now: Duration) -> bool {
         let has_failed = self
             .failed
@@ -419,7 +420,8 @@ impl Valor {
         revived
     }
 
-    /// The same node is to fall silent as uWSGI does it.
+    /// A lord action is about to return an error, and uWSGI will make this node fall silent, because its
+    /// valor cannot be changed.
     pub fn note_silence(&mut self, now: Duration) {
         self.failed = Some(FailedAction {
             at: now,

@@ -1,8 +1,8 @@
 //! Notices that the process did not run for a while.
 //!
-//! A process may be stopped, and a machine paused. Its peers replace it meanwhile, and when it runs
-//! again, what they said back then is still waiting in its socket. All threads wake at once, so
-//! each of them checks for itself, and none relies on another having noticed first.
+//! A process may be stopped, and a machine paused. Meanwhile its peers replace it, and when it runs
+//! again, their old packets are still waiting in its socket. All threads wake at the same time, so
+//! each of them checks for itself, and does not rely on another one to notice it first.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -49,7 +49,8 @@ impl Standstill {
     }
 }
 
-/// A peer may have heard this node last one announcement before it stood still.
+/// The shortest gap that counts. Peers drop a node that was silent for `legion-tolerance`, and its last
+/// announcement may have been one interval before the gap.
 fn threshold() -> Duration {
     settings::tolerance()
         .saturating_sub(settings::announce_interval())

@@ -1,9 +1,8 @@
-//! A Lord looks whether the address is really routed to it.
+//! Decides when a Lord checks that the address is still routed to it, and what follows from that.
 //!
-//! It looks now and then, and when something in the legion may have moved the address: then as
-//! soon as the legion agrees on this node again, and once more two minutes later, because a switch
-//! may still have been running. What it does about an address that it finds elsewhere depends on
-//! which of the two it was.
+//! A Lord looks regularly, and after an event in the legion that may have moved the address: as soon as
+//! the legion agrees on this node again, and once more two minutes later, because a switch may still
+//! have been running. What it does if it finds the address elsewhere depends on why it looked.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,13 +11,13 @@ use super::lordship::Votes;
 use crate::order::WatchAction;
 use crate::takeover::{Look, Problem};
 
-/// The second look after an event: by then a switch that was running has ended.
+/// The second look after an event comes this much later. By then, a switch that was running has ended.
 const SECOND_LOOK: Duration = Duration::from_secs(120);
 /// The next look while a switch is running.
 const WHILE_CHANGING: Duration = Duration::from_secs(15);
 /// The next look after one that got no answer, if something may have moved the address.
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
-/// The next try after the requests an hour were used up.
+/// The next look after the requests per hour were used up.
 const AFTER_USED_UP: Duration = Duration::from_secs(60);
 /// How often at most an address that nobody in the legion has moved is taken back.
 const BETWEEN_RETAKES: Duration = Duration::from_secs(600);
@@ -38,19 +37,19 @@ pub enum Cause {
 #[derive(Debug)]
 pub enum Finding {
     Ours,
-    /// Two looks in a row, some seconds apart, said so.
+    /// It is routed to the named server, or to none, according to two looks in a row.
     Elsewhere(Option<String>),
     Changing,
     Unanswered(Problem),
     Unsupported(Problem),
     Refused(Problem),
-    /// The requests an hour are used up, so nothing was sent.
+    /// The requests per hour are used up, so a look was not sent.
     NotSent,
 }
 
 impl Finding {
-    /// What two looks in a row mean. Without a second one, one that shows another server means
-    /// nothing.
+    /// The finding of two looks in a row. The second one is needed only if the first shows another
+    /// server, which proves nothing by itself.
     pub fn of(first: Option<Look>, second: impl FnOnce() -> Option<Look>) -> Finding {
         let decisive = match first {
             Some(Look::Elsewhere { .. }) => match second() {
@@ -153,12 +152,14 @@ impl fmt::Display for Note {
 pub struct Watch {
     every: Duration,
     action: WatchAction,
-    /// `None` before the first takeover, and once looking is of no use.
+    /// When the next regular look is due. `None` before the first takeover, and after a look that was
+    /// refused.
     next: Option<Duration>,
+    /// When the second look after an event is due.
     second: Option<Duration>,
     /// Something may have moved the address, and the legion does not agree on this node yet.
     is_event_pending: bool,
-    /// The endpoint has no GET.
+    /// The endpoint does not support GET.
     is_unsupported: bool,
     is_elsewhere: bool,
     is_unanswered: bool,
@@ -186,8 +187,8 @@ impl Watch {
         }
     }
 
-    /// A takeover succeeded. `in_doubt`: another node may have begun one as well, so another look
-    /// follows when a switch of theirs would have ended.
+    /// A takeover succeeded. `in_doubt`: another node may have begun one as well, so a second look
+    /// follows when its switch would have ended.
     pub fn note_takeover(&mut self, now: Duration, in_doubt: bool) {
         let by_hand = self.retaken_for.take() == Some(Cause::Routine);
         self.is_event_pending = false;
@@ -197,8 +198,9 @@ impl Watch {
         self.second = (in_doubt && !by_hand).then_some(now + SECOND_LOOK);
     }
 
-    /// Returns why a look is due, if one is. Asked in each of the master's cycles.
+    /// Why a look is due, if one is. Called in each of the master's cycles.
     pub fn due(&mut self, now: Duration, is_lord: bool, votes: Votes) -> Option<Cause> {
+        // Otherwise there is nothing to look at, or nothing to look with.
         let next = self.next.filter(|_| is_lord && !self.is_unsupported)?;
         match votes {
             Votes::Agreed => {}
@@ -227,7 +229,7 @@ impl Watch {
         }
     }
 
-    /// A look that was due for this cause is under way: the next regular one is later.
+    /// A look was sent, so the next regular one is due later.
     pub fn note_begun(&mut self, now: Duration) {
         self.next = Some(now + self.every);
     }
@@ -303,7 +305,7 @@ impl Watch {
         Verdict::Retake(note)
     }
 
-    /// The same is not logged again and again.
+    /// Logs a note, unless the last one was the same and is recent.
     fn log(&mut self, now: Duration, note: Note) -> Verdict {
         let is_known = self
             .last_note

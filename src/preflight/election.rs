@@ -1,4 +1,4 @@
-//! Faults of a legion's configuration, most of which end in a legion that never elects a Lord.
+//! Mistakes in a legion's configuration, most of which lead to a legion that never elects a Lord.
 
 use std::net::{Ipv4Addr, ToSocketAddrs};
 use std::time::Duration;
@@ -80,7 +80,7 @@ impl Findings {
     }
 
     pub(crate) fn check_peer_address(&mut self, legion: &str, peer: &PeerAddress) {
-        // uWSGI marks what it could not resolve so (core/socket.c, `socket_to_in_addr`).
+        // uWSGI's mark for a name that it could not resolve (core/socket.c, `socket_to_in_addr`).
         if peer.resolved != Ipv4Addr::BROADCAST {
             return;
         }

@@ -1,4 +1,5 @@
-//! Whatever is misconfigured is said at boot: checks every `hetzner-*` hook of every legion.
+//! Reports misconfiguration at boot: checks every `hetzner-*` hook of every legion, and the plugin's
+//! options.
 
 mod election;
 
@@ -19,13 +20,13 @@ pub const CHECK_ACTION: &CStr = c"hetzner-check";
 /// The options of the plugin.
 pub const HEALTH_OPTION: &CStr = c"hetzner-health";
 pub const NO_PREEMPT_OPTION: &CStr = c"hetzner-nopreempt";
-/// What every action of this plugin begins with.
+/// The prefix of this plugin's actions.
 const OURS: &str = "hetzner-";
 
 /// A shorter secret may occur in another value by chance.
 const LEAST_SECRET: usize = 6;
 
-/// The values of the plugin's options, as they were given.
+/// The values of the plugin's options, as configured.
 #[derive(Clone)]
 pub struct Options {
     pub health: Vec<Vec<u8>>,
@@ -44,11 +45,11 @@ impl Options {
 /// What the check found.
 #[derive(Default)]
 pub struct Findings {
-    /// One line each; with any of them uWSGI must not start.
+    /// One line each. If there is one, uWSGI must not start.
     pub mistakes: Vec<String>,
     /// One line each.
     pub warnings: Vec<String>,
-    /// The legions that have a hook or an option of ours.
+    /// The legions that have a hook or an option of this plugin.
     pub legions: Vec<Legion>,
     /// The legions whose Lord stays Lord.
     pub no_preempt: Vec<Legion>,

@@ -1,6 +1,6 @@
-//! How many requests an hour one account's takeovers and looks may send.
+//! How many requests per hour the takeovers and looks of one account may send.
 //!
-//! A provider limits requests by the hour. The takeovers and the looks of this process share one
+//! A provider limits the requests per hour. The takeovers and the looks of this process share one
 //! count for each account, so that an unstable network cannot use the limit up.
 
 use std::collections::VecDeque;
@@ -21,7 +21,8 @@ pub struct Limits {
     pub quick_looks: usize,
 }
 
-/// The requests of the last hour. Times are since the machine was started.
+/// The requests of the last hour. It is shared by the threads `takeover` and `look`, behind a mutex.
+/// Times are since the machine was started.
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
@@ -68,8 +69,8 @@ impl Budget {
     }
 }
 
-/// When requests of one kind were sent, the oldest first. It never grows: what it holds is bounded
-/// by the limit.
+/// When requests of one kind were sent, the oldest first. It never grows: it contains at most as many
+/// as the limit allows.
 #[derive(Debug)]
 struct Window {
     sent: VecDeque<Duration>,
@@ -104,7 +105,7 @@ impl Window {
         let used = self.used(now);
         match used.checked_sub(limit) {
             None => Duration::ZERO,
-            // With a limit of zero there is none to wait for.
+            // With a limit of zero, there is no request whose end could be waited for.
             Some(over) => self
                 .sent
                 .get(over)

@@ -1,11 +1,14 @@
 //! The procedure of a takeover, over a [`Provider`] and a [`Clock`]. It does no I/O of its own.
 //!
-//! Ask for the change, and believe only an answer that says that the address is routed to this
-//! server. A change takes 40 to 110 s, during which a look still shows the old server, so wait for
-//! it and look until the address is ours. What can succeed later is tried again, with at most
-//! five changes spread over the deadline. Nothing outlives the deadline.
+//! Request the change, and trust only an answer that says that the address is routed to this server.
+//! A change takes 40 to 110 s, and meanwhile a look still shows the old server, so look until the
+//! address is ours. A failure that may be temporary is retried, with at most five changes spread over
+//! the deadline. Nothing outlives the deadline.
+//!
+//! All of this runs on the thread `takeover`, and only [`look_once`] on the thread `look`.
 
 mod budget;
+mod outcome;
 mod pace;
 mod problem;
 mod provider;
@@ -16,9 +19,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 pub use budget::{Budget, Limits};
+use outcome::whereabouts;
+pub use outcome::{Failure, Outcome, Report, Seen};
 use pace::Pace;
 pub use pace::{Bounds, Clock};
 pub use problem::Problem;
@@ -30,85 +33,19 @@ const MAX_CHANGES: u32 = 5;
 /// A takeover without any connection for this long fails.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(15);
 
-/// How a takeover ended, for the log and for uWSGI.
-#[derive(Debug)]
-pub struct Report {
-    pub outcome: Outcome,
-    /// How long it took.
-    pub elapsed: Duration,
-    /// How many requests were sent.
-    pub requests: u32,
-    /// How many of them asked for the change.
-    pub changes: u32,
-}
-
-/// How a takeover ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The provider said that the address is routed to this server.
-    Routed,
-    /// The provider accepted the change, and cannot say where the address is routed.
-    Unconfirmed(Problem),
-    /// The address is not routed to this server, as far as is known.
-    Failed(Failure),
-    /// The election that this takeover followed is out of date. No change was sent since.
-    Outdated,
-}
-
-/// Why a takeover failed.
-#[derive(Debug, Error)]
-pub enum Failure {
-    /// Refused for good.
-    #[error("{0}")]
-    Refused(Problem),
-    #[error("{problem}{}", whereabouts(.seen))]
-    Limited {
-        problem: Problem,
-        seen: Option<Seen>,
-    },
-    /// Another node may have a connection.
-    #[error("{problem} (no connection for {} s)", .after.as_secs())]
-    NoConnection { problem: Problem, after: Duration },
-    #[error("{reason}{} (the deadline of {} s has passed)", whereabouts(.seen), .deadline.as_secs())]
-    OutOfTime {
-        reason: String,
-        seen: Option<Seen>,
-        deadline: Duration,
-    },
-}
-
-impl Failure {
-    /// Whether retrying is pointless until somebody has fixed something.
-    pub fn is_for_good(&self) -> bool {
-        match self {
-            Failure::Refused(_) => true,
-            Failure::Limited { .. } | Failure::NoConnection { .. } | Failure::OutOfTime { .. } => {
-                false
-            }
-        }
-    }
-}
-
-/// Where the provider last said that the address is, when it was not ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// On this server, or on none.
-    At(Option<String>),
-    BeingChanged,
-}
-
 /// What a takeover needs from its surroundings.
 pub struct Surroundings<'a> {
     pub clock: &'a mut dyn Clock,
     /// The requests that this process has sent for the same account.
     pub budget: &'a Mutex<Budget>,
-    /// Whether the election that this takeover follows is still valid. Asked before each change.
+    /// Whether the election that this takeover follows is still valid. Checked before each change.
     pub is_elected: &'a dyn Fn() -> bool,
     /// Logs a line: each wait and each retry, with its reason.
     pub log: &'a mut dyn FnMut(String),
 }
 
-/// Takes the address over, however long that takes within the deadline.
+/// Routes the address to this server. Blocks until that has succeeded or failed, at the latest until
+/// the deadline.
 pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundings) -> Report {
     let mut takeover = Takeover {
         provider,
@@ -131,7 +68,7 @@ pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundin
     }
 }
 
-/// Looks once, for somebody who only wants to know. `None` if no request may be sent now.
+/// Looks once, outside of a takeover. `None` if the budget allows no request now.
 pub fn look_once(
     provider: &mut dyn Provider,
     within: Duration,
@@ -156,13 +93,14 @@ struct Takeover<'a> {
     log: &'a mut dyn FnMut(String),
     /// Changes that were sent, or may have been.
     changes: u32,
-    /// When the first of the attempts to connect began that failed one after the other.
+    /// When the first attempt began in the current series of failed attempts to connect.
     unconnected_since: Option<Instant>,
-    /// The last reason why it is not done.
+    /// Why the takeover is not done yet, for the log.
     reason: String,
-    /// Where the address was last seen, if not here.
+    /// Where the address was last seen, if not on this server.
     seen: Option<Seen>,
-    /// The last change was accepted, and nothing since then says that it came to nothing.
+    /// Set while the last change counts as accepted: no later answer has contradicted it. Contains
+    /// why it could not be confirmed.
     accepted: Option<Problem>,
 }
 
@@ -202,7 +140,7 @@ impl Takeover<'_> {
         }
     }
 
-    /// This process has routed the address here before, or failed to: it may be here already.
+    /// This process has taken the address over before, or has tried to, so it may be here already.
     fn look_first(&mut self) -> Next {
         match self.look() {
             None => self.end_out_of_time(),
@@ -224,7 +162,7 @@ impl Takeover<'_> {
                 self.reason = problem.to_string();
                 match self.pace.bounds().cautious {
                     true => {
-                        self.say(format!("{problem}; looking again until there is an answer"));
+                        self.log_line(format!("{problem}; looking again until there is an answer"));
                         let wait = self.pace.probe_wait();
                         self.pace.sleep(wait);
                         Next::Recover
@@ -284,12 +222,13 @@ impl Takeover<'_> {
         self.budget().note_change(now);
     }
 
-    /// Looks until the address is ours, the change has ended without that, or time is over.
+    /// Looks until the address is ours, the change has ended without that, or time is up.
     ///
-    /// Without a `status` a look that shows another server proves nothing, as a change may be
-    /// running. Then only another change can tell: it is refused while one is running.
+    /// Without a `status`, a look that shows another server proves nothing, because a change may be
+    /// running. Then only another change can tell, which is refused while one is running. So it is
+    /// sent when it is `due`, unless a look has shown that a change is running.
     fn wait_for_change(&mut self) -> Next {
-        let mut has_said = false;
+        let mut has_logged = false;
         let mut is_changing = false;
         let due = self
             .pace
@@ -336,9 +275,9 @@ impl Takeover<'_> {
                     waiting
                 }
             };
-            if !has_said {
-                self.say_waiting(&waiting);
-                has_said = true;
+            if !has_logged {
+                self.log_waiting(&waiting);
+                has_logged = true;
             }
             is_changing = !may_be_over;
             may_be_over &= self.may_change_again();
@@ -354,18 +293,19 @@ impl Takeover<'_> {
         }
     }
 
-    fn say_waiting(&mut self, waiting: &str) {
+    fn log_waiting(&mut self, waiting: &str) {
         let line = match self.reason.as_str() {
             "" => waiting.to_string(),
             reason => format!("{reason}; {waiting}"),
         };
-        self.say(line);
+        self.log_line(line);
     }
 
     /// The last request failed. Finds out what it did, and tries again later: the second change
-    /// follows soon, the others are spread over the time left. One follows sooner when the
-    /// provider answers looks again.
+    /// follows soon, and the others are spread over the time left. If looks got no answer, the next
+    /// change follows soon after the first one that does.
     fn recover(&mut self) -> Next {
+        // Without a change yet, it is a look that has failed.
         let mut was_unanswered = self.changes == 0;
         let mut due = None;
         if self.changes <= 1 {
@@ -406,7 +346,7 @@ impl Takeover<'_> {
                     // The wait before the next change counts from the first look without answer.
                     if due.is_none() && self.can_change() && !self.pace.bounds().cautious {
                         let wait = self.recovery_wait();
-                        self.say_next_change(wait);
+                        self.log_next_change(wait);
                         due = Some(self.pace.now() + wait);
                     }
                     was_unanswered = true;
@@ -434,12 +374,12 @@ impl Takeover<'_> {
 
     /// Logs that the next change follows, and waits for it.
     fn change_after(&mut self, wait: Duration) -> Next {
-        self.say_next_change(wait);
+        self.log_next_change(wait);
         self.pace.sleep(wait);
         Next::Change
     }
 
-    fn say_next_change(&mut self, wait: Duration) {
+    fn log_next_change(&mut self, wait: Duration) {
         let when = match wait < SHOWN {
             true => "now".into(),
             false => format!("in {}", Seconds(wait)),
@@ -450,11 +390,11 @@ impl Takeover<'_> {
             whereabouts(&self.seen),
             self.changes + 1,
         );
-        self.say(line);
+        self.log_line(line);
     }
 
-    /// Waits until a connection may be tried again. Without one for 15 s, another node may have
-    /// one, so this one fails.
+    /// Waits before another attempt to connect. Fails after 15 s without a connection, because another
+    /// node may have one.
     fn wait_for_connection(&mut self, problem: Problem) -> Next {
         self.reason = problem.to_string();
         if let Some(after) = self.unconnected_for_too_long() {
@@ -464,12 +404,12 @@ impl Takeover<'_> {
             return self.end_out_of_time();
         }
         let wait = self.pace.connection_wait();
-        self.say(match wait < SHOWN {
+        self.log_line(match wait < SHOWN {
             true => format!("{problem}; trying again"),
             false => format!("{problem}; trying again in {}", Seconds(wait)),
         });
         self.pace.sleep(wait);
-        // After a failed takeover nothing is changed before a look was answered.
+        // After a failed takeover, no change is sent before a look was answered.
         match self.pace.bounds().cautious && self.changes == 0 {
             true => Next::LookFirst,
             false => Next::Change,
@@ -516,7 +456,8 @@ impl Takeover<'_> {
         Ok(look)
     }
 
-    /// While an accepted change cannot be confirmed, another would only repeat it.
+    /// Whether another change makes sense. While an accepted one cannot be confirmed, another would
+    /// only repeat it.
     fn may_change_again(&self) -> bool {
         self.accepted.is_none() && self.can_change()
     }
@@ -535,7 +476,7 @@ impl Takeover<'_> {
         self.changes < MAX_CHANGES && self.change_pause().is_zero()
     }
 
-    // Evidence that the address is not here counts more than that a change was accepted.
+    // Evidence that the address is not here outweighs that a change was accepted.
 
     fn note_changing(&mut self) {
         self.seen = Some(Seen::BeingChanged);
@@ -547,7 +488,7 @@ impl Takeover<'_> {
         self.accepted = None;
     }
 
-    /// One look, as the address may be ours already; else it fails.
+    /// Looks once, because the address may be ours already. Otherwise the takeover fails.
     fn end_limited(&mut self, problem: Problem) -> Next {
         match self.look() {
             Some(Look::Ours) => return Next::End(Outcome::Routed),
@@ -574,22 +515,13 @@ impl Takeover<'_> {
         Next::End(outcome)
     }
 
-    fn say(&mut self, line: String) {
+    fn log_line(&mut self, line: String) {
         (self.log)(line);
     }
 }
 
 fn refused(problem: Problem) -> Next {
     Next::End(Outcome::Failed(Failure::Refused(problem)))
-}
-
-fn whereabouts(seen: &Option<Seen>) -> String {
-    match seen {
-        None => String::new(),
-        Some(Seen::BeingChanged) => "; a switch is running".into(),
-        Some(Seen::At(None)) => "; it is routed to no server".into(),
-        Some(Seen::At(Some(server))) => format!("; it is routed to {server}"),
-    }
 }
 
 /// Shorter spans than this are not shown.

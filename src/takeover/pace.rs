@@ -7,13 +7,14 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// The longest wait between two looks while a change is running, and between two attempts to
 /// connect.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// The longest wait between two looks that get no answer. Such looks may go on for the whole
-/// deadline, and the requests an hour are limited.
+/// The longest wait between two looks that get no answer. Such looks may go on until the deadline, and
+/// the requests per hour are limited.
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(15);
 /// The same once a maintenance takes longer than this.
 const LATER_PROBE_WAIT: Duration = Duration::from_secs(45);
 const LONG_MAINTENANCE: Duration = Duration::from_secs(120);
-/// The same for a takeover that follows a failed one: others try in turn.
+/// The wait between them in a takeover that follows a failed one. Other nodes try in turn, and all of
+/// them share the requests per hour.
 const CAUTIOUS_PROBE_WAIT: Duration = Duration::from_secs(54);
 /// The first wait between two attempts to connect.
 const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
@@ -22,12 +23,12 @@ const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
 const CHANGE_GAPS: [Duration; 2] = [Duration::from_secs(45), Duration::from_secs(60)];
 /// The shortest gap after those.
 const LATER_CHANGE_GAP: Duration = Duration::from_secs(75);
-/// The most that is kept back from a change, so that its loss leaves time for a look.
+/// The most time that is kept back from a change, so that a lost answer leaves time for a look.
 const RESERVE: Duration = Duration::from_secs(5);
-/// With less time than this no request is begun.
+/// No request is sent with less time left than this.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// How a takeover is to be done.
+/// The limits of a takeover, and how careful it has to be.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// When the takeover began.
@@ -38,7 +39,7 @@ pub struct Bounds {
     pub deadline: Duration,
     /// Look before the first change.
     pub look_first: bool,
-    /// The last takeover failed, so be sparing: change nothing before a look was answered.
+    /// The last takeover failed, so send no change before a look was answered, and few requests.
     pub cautious: bool,
     /// How many changes this process may send in an hour.
     pub changes_an_hour: usize,

@@ -1,4 +1,4 @@
-//! The port of a takeover: what it asks of a provider, and what the answers can mean.
+//! A takeover's interface to a provider: its requests, and what the answers can mean.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use super::Problem;
 
 /// A webservice that can route one address to this server.
 pub trait Provider {
-    /// Asks for the address to be routed to this server, and waits for the answer for at most
+    /// Requests that the address be routed to this server, and waits for the answer for at most
     /// `within`.
     fn change(&mut self, within: Duration) -> Change;
 
-    /// Asks where the address is routed, and waits for the answer for at most `within`.
+    /// Queries where the address is routed, and waits for the answer for at most `within`.
     fn look(&mut self, within: Duration) -> Look;
 
     /// How many requests have been sent so far, or may have been.
@@ -32,11 +32,11 @@ pub enum Change {
     Limited(Problem),
     /// Refused. Retrying does not help until somebody has fixed something, and may do harm.
     Refused(Problem),
-    /// No connection was made, so nothing was asked.
+    /// No connection was made, so no change was requested.
     NotConnected(Problem),
 }
 
-/// What the answer to a look says.
+/// What the answer to a look means.
 #[derive(Debug)]
 pub enum Look {
     /// The address is routed to this server, and no change is running.
@@ -47,12 +47,12 @@ pub enum Look {
     Elsewhere {
         /// The server it is routed to; `None` if it is routed to no server.
         to: Option<String>,
-        /// The provider says that no change is running. If `false`, one may be.
+        /// The provider reports that no change is running. If `false`, one may be.
         settled: bool,
     },
     /// No usable answer this time.
     Unanswered(Problem),
-    /// No connection was made, so nothing was asked.
+    /// No connection was made, so no look was sent.
     NotConnected(Problem),
     /// The endpoint does not support this request.
     Unsupported(Problem),

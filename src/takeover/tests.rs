@@ -9,21 +9,21 @@ use std::time::Instant;
 
 use super::*;
 
-/// What the scripted provider is asked, and how it answers.
+/// A request that the scripted provider expects, and its answer.
 enum Step {
     Post(Change),
     Get(Look),
 }
 use Step::{Get, Post};
 
-/// The answers once the script has ended.
+/// Returns the answers after the end of the script.
 type Rest = fn() -> (Change, Look);
 
 struct Script {
     steps: VecDeque<(Step, Duration)>,
     then: Option<Rest>,
     time: Rc<Cell<Duration>>,
-    /// `P` and `G` with the second they were asked at.
+    /// Each request: `P` or `G`, and the second it was sent at.
     asked: Vec<String>,
     requests: u32,
 }
@@ -93,12 +93,12 @@ impl Clock for FakeClock {
 struct Setting {
     timeout: u64,
     deadline: u64,
-    /// So many seconds of the deadline have been spent before the first request.
+    /// How many seconds of the deadline have passed before the first request.
     spent: u64,
     look_first: bool,
     cautious: bool,
     changes_an_hour: usize,
-    /// The election is valid for so many changes.
+    /// How many changes the election is valid for.
     elected_for: usize,
 }
 
@@ -121,7 +121,7 @@ const LIMITS: Limits = Limits {
 struct Ended {
     outcome: Outcome,
     requests: u32,
-    /// When which request was sent: `P0 G0 P2`.
+    /// All requests and the seconds they were sent at: `P0 G0 P2`.
     asked: String,
     lines: Vec<String>,
     elapsed: Duration,
@@ -199,7 +199,7 @@ fn run(steps: Vec<Step>) -> Ended {
     run_with(USUAL, at_once(steps), None)
 }
 
-/// Runs the steps, and then the same answer forever.
+/// Runs the steps, and then gives the same answers forever.
 fn run_then(steps: Vec<Step>, then: Rest) -> Ended {
     run_with(USUAL, at_once(steps), Some(then))
 }
@@ -417,7 +417,7 @@ fn no_connection_is_tried_again_for_15_s_and_is_no_post() {
 
 #[test]
 fn no_connection_counts_from_the_last_one() {
-    // The webservice was reached, and answers nobody afterwards.
+    // The webservice was reached, and accepts no connection afterwards.
     let ended = run_then(vec![Post(Change::Failing(status(503)))], || {
         (
             Change::NotConnected(unconnected()),
@@ -432,7 +432,7 @@ fn no_connection_counts_from_the_last_one() {
         "{:?}",
         ended.elapsed
     );
-    // A switch that runs is waited for all the same.
+    // A running switch is waited for anyway.
     let ended = run_then(vec![Post(Change::Running(lost()))], || {
         (
             Change::NotConnected(unconnected()),
@@ -489,7 +489,7 @@ fn a_lost_answer_is_waited_for() {
         Get(Look::Ours),
     ])
     .is_routed("P0 G0 G2 G5");
-    // It came to nothing.
+    // The switch did not happen.
     run(vec![
         Post(Change::Running(lost())),
         Get(elsewhere()),
@@ -498,7 +498,7 @@ fn a_lost_answer_is_waited_for() {
     .is_routed("P0 G0 P2");
 }
 
-// Success without confirmation, at an endpoint that knows no GET.
+// Success without confirmation, from an endpoint that does not support GET.
 
 #[test]
 fn accepted_and_no_get_is_done_unconfirmed() {

@@ -1,9 +1,9 @@
-//! uWSGI as C has it: mirrors of the structs the plugin relies on, and its functions.
+//! uWSGI's ABI: mirrors of the structs that the plugin relies on, and the functions that it calls.
 //!
-//! Source: `uwsgi.h`. In all of 2.0.1 to 2.0.31 `uwsgi_plugin` has only grown at its end and
-//! the others are the same; `include/uwsgi_abi.h` holds the same mirrors for C, is asserted
-//! against the header of the uWSGI that will load the plugin, and is compared with this file
-//! by the test below. Names are uWSGI's own, fields included.
+//! Source: `uwsgi.h`. From 2.0.1 to 2.0.31, `uwsgi_plugin` has only grown at its end, and the others
+//! have not changed. `include/uwsgi_abi.h` contains the same mirrors for C. It is compared with the
+//! header of the uWSGI that will load the plugin when that is built, and with this file by the test
+//! below. Structs and fields have uWSGI's own names.
 #![allow(non_camel_case_types)]
 
 use std::ffi::{c_char, c_int, c_void};
@@ -13,7 +13,7 @@ use crate::sys::look_up;
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("uwsgi-hetzner supports 64 bit systems only");
 
-/// A member that the plugin leaves empty, of whatever function type.
+/// A function pointer that the plugin leaves unset, whatever its real type is.
 type Unused = Option<unsafe extern "C" fn()>;
 
 /// `struct uwsgi_plugin` of uWSGI 2.0.1.
@@ -66,11 +66,11 @@ pub struct uwsgi_plugin {
     pub exception_log: Unused,
 }
 
-/// How large later versions' `struct uwsgi_plugin` may become, in bytes: what follows the
-/// mirror is zero, which for every member means "none".
+/// The room for `struct uwsgi_plugin` of later versions, in bytes. What follows the mirror is zero, so
+/// every later member is unset.
 pub const PLUGIN_ROOM: usize = 512;
 
-/// What an option calls: with its name, its value and its `data`.
+/// The function of an option. uWSGI calls it with the option's name, its value and its `data`.
 pub type OptionFunction = unsafe extern "C" fn(*mut c_char, *mut c_char, *mut c_void);
 
 #[repr(C)]
@@ -156,7 +156,7 @@ pub struct uwsgi_legion {
     pub next: *mut uwsgi_legion,
 }
 
-/// What a legion action is to uWSGI.
+/// The function of a legion action.
 pub type ActionFunction = unsafe extern "C" fn(*mut uwsgi_legion, *mut c_char) -> c_int;
 
 #[repr(C)]
@@ -184,7 +184,7 @@ pub struct uwsgi_metric {
 /// What a hook (`hook-asap` and the like) is to uWSGI: it gets what follows `<name>:`.
 pub type HookFunction = unsafe extern "C" fn(*mut c_char) -> c_int;
 
-/// uWSGI's functions, as they are looked up when the plugin is loaded.
+/// uWSGI's functions, which are looked up when the plugin is loaded.
 pub struct Functions {
     pub legion_action_register:
         unsafe extern "C" fn(*mut c_char, ActionFunction) -> *mut uwsgi_legion_action,

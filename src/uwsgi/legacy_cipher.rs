@@ -1,6 +1,8 @@
-//! OpenSSL 3 has `bf-cbc`, the cipher of uWSGI's examples, in its legacy provider only, and
-//! does not load that: uWSGI then exits at the `legion` line. So it is loaded before, and
-//! unloaded again when no legion turns out to need it.
+//! Loads OpenSSL's legacy provider if a legion's cipher needs it.
+//!
+//! OpenSSL 3 has `bf-cbc`, the cipher in uWSGI's examples, only in its legacy provider, which it does
+//! not load by itself. uWSGI would exit at the `legion` line. So the provider is loaded before that
+//! line is read, and unloaded again if no legion needs it.
 
 use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use std::ptr::null_mut;
@@ -12,7 +14,7 @@ use crate::sys::look_up;
 /// The handle of the legacy provider, if we loaded it.
 static LEGACY: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
-/// The functions of libcrypto that are needed; all are there since OpenSSL 3.0.
+/// The functions of libcrypto that are used. All exist since OpenSSL 3.0.
 /// Source: provider.h, evp.h, err.h.
 struct Crypto {
     provider_load: unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void,
@@ -29,7 +31,7 @@ struct Crypto {
 const AEAD: c_ulong = 0x0020_0000;
 
 impl Crypto {
-    /// `None` where the process has no OpenSSL, or one before 3.0.
+    /// `None` if the process has no OpenSSL, or one before 3.0.
     fn look_up() -> Option<Crypto> {
         // SAFETY: the types are those of OpenSSL's headers.
         unsafe {
@@ -48,7 +50,7 @@ impl Crypto {
 
     /// Whether a cipher context's cipher comes from the legacy provider.
     fn is_legacy(&self, context: *const c_void) -> bool {
-        // SAFETY: uWSGI's cipher context, set up; OpenSSL returns null where there is nothing.
+        // SAFETY: uWSGI has set the cipher context up; OpenSSL returns null if there is no cipher.
         unsafe {
             let cipher = (self.context_cipher)(context);
             if cipher.is_null() {
@@ -74,11 +76,11 @@ pub fn name(context: *const c_void) -> Option<String> {
     }
 }
 
-/// The name of a cipher context's cipher, if that is an AEAD cipher. `None` as well where the
-/// process has no OpenSSL 3.
+/// The name of a cipher context's cipher, if that is an AEAD cipher. Also `None` if the process has no
+/// OpenSSL 3.
 pub fn aead_name(context: *const c_void) -> Option<String> {
     let crypto = Crypto::look_up()?;
-    // SAFETY: uWSGI's cipher context, set up; OpenSSL returns null where there is nothing.
+    // SAFETY: uWSGI has set the cipher context up; OpenSSL returns null if there is no cipher.
     unsafe {
         let cipher = (crypto.context_cipher)(context);
         if cipher.is_null() || (crypto.cipher_flags)(cipher) & AEAD == 0 {
@@ -89,8 +91,8 @@ pub fn aead_name(context: *const c_void) -> Option<String> {
     }
 }
 
-/// Loads the legacy provider, where there is one, and the default one with it: that is no
-/// longer loaded by itself once any other is.
+/// Loads the legacy provider, if there is one, and the default one, which OpenSSL does not load by
+/// itself once any other is loaded.
 pub fn load() {
     let Some(crypto) = Crypto::look_up() else {
         return;
@@ -118,7 +120,7 @@ pub fn unload_if_unused(legions: &[Legion]) -> bool {
         .any(|legion| crypto.is_legacy(legion.cipher_context()));
     if !needed {
         LEGACY.store(null_mut(), Ordering::Relaxed);
-        // SAFETY: the handle that loading gave us, given back once.
+        // SAFETY: the handle comes from loading, and is unloaded once.
         unsafe { (crypto.provider_unload)(legacy) };
     }
     needed

@@ -1,11 +1,11 @@
 //! uWSGI as the rest of the crate sees it: legions, hooks, options, the log.
 //!
-//! What its `unsafe` rests on:
-//! uWSGI's legions, hooks and options live as long as the process, and are set up before any
-//! hook of the plugin but `on_load` is called.
+//! Its `unsafe` relies on this: uWSGI's legions, hooks and options live as long as the process, and
+//! are set up before uWSGI calls any hook of the plugin except `on_load`.
 
 pub mod abi;
 pub mod alarm;
+mod configured;
 pub mod legacy_cipher;
 mod legion;
 pub mod metrics;
@@ -18,9 +18,10 @@ use std::sync::OnceLock;
 use crate::sys;
 use abi::{ActionFunction, Functions, HookFunction, Log, OptionFunction};
 
-pub use legion::{Hook, Legion, Peer, PeerAddress, legions, stop_announcing};
+pub use configured::{Hook, PeerAddress, legions};
+pub use legion::{Legion, Peer, stop_announcing};
 
-/// The name that log lines begin with if they are not about one takeover.
+/// The prefix of log lines that are not about a takeover.
 pub const NAME: &str = "hetzner";
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
@@ -35,7 +36,7 @@ macro_rules! log {
 pub(crate) use log;
 
 /// Proof that the code runs on uWSGI's legion thread, the only one that may announce a legion and
-/// change what it knows of its peers.
+/// change its list of peers.
 pub struct LegionThread(PhantomData<*const ()>);
 
 /// Proof that the code runs on uWSGI's main thread, in the master.
@@ -74,7 +75,7 @@ impl MainThread {
     }
 }
 
-/// Looks uWSGI's functions up. `false` if this uWSGI has no Legion.
+/// Looks up uWSGI's functions. Returns `false` if this uWSGI has no Legion.
 ///
 /// # Safety
 /// The process is uWSGI: called from the plugin's `on_load`.
@@ -93,7 +94,7 @@ pub unsafe fn bind() -> bool {
     }
 }
 
-/// Writes a line to uWSGI's log; to standard error before that is known (in unit tests).
+/// Writes a line to uWSGI's log, or to standard error in unit tests, where there is no uWSGI.
 pub fn log_line(line: &str) {
     let Ok(text) = CString::new(line.replace('\0', "")) else {
         return;
@@ -113,8 +114,8 @@ const REQUIRED_ARGUMENT: c_int = 1;
 /// not when all are.
 const IMMEDIATE: u64 = 1;
 
-/// An option that takes a value and may be given more than once. uWSGI calls `function` with the
-/// name and the value.
+/// An option that takes a value and may be set more than once. uWSGI calls `function` with the name
+/// and the value each time.
 pub const fn option(
     name: &'static CStr,
     help: &'static CStr,

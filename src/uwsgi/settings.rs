@@ -1,4 +1,5 @@
-//! uWSGI's options that the plugin goes by.
+//! The options of uWSGI that the plugin reads. They do not change once they have been parsed, so any
+//! thread may read them.
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
@@ -6,18 +7,18 @@ use std::time::Duration;
 use super::FUNCTIONS;
 use super::abi::uwsgi_string_list;
 
-/// `legion-freq` and `legion-tolerance` when they are not given, in seconds
+/// `legion-freq` and `legion-tolerance` if they are not set, in seconds
 /// (core/legion.c, `legion_loop`).
 const DEFAULT_FREQ: u64 = 3;
 const DEFAULT_TOLERANCE: u64 = 15;
 /// `legion-skew-tolerance` when it is not given, in seconds (core/legion.c, `legion_loop`).
 const DEFAULT_SKEW_TOLERANCE: u64 = 60;
-/// `check-interval` when it is not given, in seconds (core/master.c, `master_loop`).
+/// `check-interval` if it is not set, in seconds (core/master.c, `master_loop`).
 const DEFAULT_CYCLE: u64 = 1;
 /// `alarm-msg-size` and `log-master-bufsize` when they are not given, in bytes.
 const DEFAULT_ALARM: usize = 8192;
 
-/// How often uWSGI announces a node, and so do we: `legion-freq`.
+/// How often uWSGI announces a node, and the plugin does during a takeover: `legion-freq`.
 pub fn announce_interval() -> Duration {
     seconds(c"legion-freq").unwrap_or(Duration::from_secs(DEFAULT_FREQ))
 }
@@ -70,7 +71,7 @@ fn number(option: &CStr) -> Option<u64> {
     }
 }
 
-/// The value of a uWSGI option, the first if it was given more than once.
+/// The value of a uWSGI option; the first one if it was set more than once.
 pub fn option(name: &CStr) -> Option<String> {
     let functions = FUNCTIONS.get()?;
     let name = CString::from(name);

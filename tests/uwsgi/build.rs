@@ -142,7 +142,7 @@ fn build_without_cargo_says_so(context: &Context) {
         .env_remove("CARGO");
     let output = fails(&mut command);
     assert!(
-        output.contains("it is written in Rust, and cargo was not found"),
+        output.contains("the plugin is written in Rust, and cargo was not found"),
         "{output}"
     );
 }

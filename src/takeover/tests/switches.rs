@@ -1,4 +1,4 @@
-//! Switches as the real webservice does them: slow, locked meanwhile, and with or without `status`.
+//! Switches as in the real webservice: slow, locked while they run, and with or without `status`.
 
 use super::*;
 
@@ -13,13 +13,13 @@ enum Answered {
     Early,
 }
 
-/// A webservice with one failover IP, which it switches when it is asked to.
+/// A webservice that switches one failover IP.
 struct Webservice {
     time: Rc<Cell<Duration>>,
     takes: Duration,
     shows_status: bool,
     answered: Answered,
-    /// When the switch that was asked for ends.
+    /// When the requested switch ends.
     ends: Option<Duration>,
     posts: u32,
     requests: u32,
@@ -114,7 +114,7 @@ fn slow_switches_succeed_with_the_defaults_and_at_most_three_posts() {
                 assert!(matches!(report.outcome, Outcome::Routed), "{case}");
                 assert!(webservice.posts <= 3, "{} posts: {case}", webservice.posts);
                 assert!(webservice.requests <= 45, "{case}");
-                // It is noticed soon.
+                // Its end is noticed soon.
                 let late = report.elapsed - webservice.takes.min(report.elapsed);
                 assert!(late <= Duration::from_secs(10), "{late:?} late: {case}");
             }

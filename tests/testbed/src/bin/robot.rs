@@ -1,4 +1,4 @@
-//! The mock Robot as a program: for a demo, or to try out a configuration.
+//! The mock Robot as a program, to try out a configuration.
 
 use std::env;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testbed::robot::{Event, Fault, Method, Robot, Scheme, Settings, When};
 
 const HELP: &str = "\
-A mock of Hetzner's Robot webservice: routes failover IPs that do not exist.
+A mock of Hetzner's Robot webservice, to try out a configuration. It contacts nothing.
 
 usage: robot [option...]
 
@@ -26,12 +26,13 @@ usage: robot [option...]
   --ca-file PATH          write the CA's certificate here (default: in a temporary directory)
   --http                  no TLS
   --fault METHOD:FAULT[*N]
-                          METHOD is get, post, delete or any; N times, or always; may be repeated.
-                          FAULT is a status (with an HTML page), or one of: locked, failed,
-                          unauthorized, rate-limit, blocked, early, lost, hang, hang-handshake,
-                          cut-handshake, reset, close, truncate, garbage, drip, drip-headers,
-                          oversize, endless, header-flood, compressed; with `apply-' before it
-                          the request is served first: post:apply-reset*1
+                          answer the next N requests, or all of them, with a fault; may be
+                          repeated. METHOD is get, post, delete or any. FAULT is a status (with an
+                          HTML page), or one of: locked, failed, unauthorized, rate-limit, blocked,
+                          early, lost, hang, hang-handshake, cut-handshake, reset, close, truncate,
+                          garbage, drip, drip-headers, oversize, endless, header-flood, compressed.
+                          With `apply-' before it, the request takes effect first:
+                          post:apply-reset*1
   --help                  this
 ";
 

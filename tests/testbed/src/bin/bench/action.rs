@@ -1,4 +1,4 @@
-//! How long the plugin's action takes, beside `cmd:curl`: both called in turn, in one uWSGI.
+//! How long the plugin's action takes, compared with `cmd:curl`: both are called in turn, in one uWSGI.
 
 use std::fs;
 use std::net::TcpStream;
@@ -33,7 +33,7 @@ impl Series {
     }
 }
 
-/// Makes so many calls of each action, or one more, with this round-trip time added.
+/// Calls each action this often, or once more, with this round-trip time added.
 pub fn measure(launch: &Launch, added: u8, calls: usize) -> Result<Series> {
     let start = |host: &str| Target::start(host, Duration::ZERO);
     let target = match added {

@@ -9,17 +9,17 @@ use crate::Result;
 use crate::samples::Samples;
 use crate::target::{SERVERS, Target};
 
-/// How long a switch takes; the real Robot needs 40 to 60 s.
+/// How long a switch takes. A real one takes 40 to 110 s.
 pub const SWITCH_TIME: Duration = Duration::from_secs(3);
 /// More than a failover takes.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// `legion-tolerance` and `legion-freq`, in seconds: as the README recommends, and as an action
-/// needs that blocks its node during the switch.
+/// `legion-tolerance` and `legion-freq`, in seconds: those of `packaging/uwsgi.ini`, and those that an
+/// action needs if it blocks its node for up to a minute. A real switch may take longer.
 pub const SETTINGS: [(u32, u32); 2] = [(5, 1), (60, 3)];
 
-/// Makes so many legions of each setting fail over, all at the same time. Returns the seconds that
-/// it took with each setting.
+/// Makes this many legions of each setting fail over, all at the same time. Returns the seconds that
+/// each failover took, for each setting.
 pub fn measure(launch: &Launch, legions: usize) -> Result<[Samples; 2]> {
     thread::scope(|scope| {
         let [fast, slow] = SETTINGS.map(|setting| {

@@ -1,4 +1,4 @@
-//! What the plugin costs a uWSGI: memory, the size of its file, and time to start.
+//! What the plugin costs a uWSGI: memory, file size and start-up time.
 
 use std::fs;
 use std::io::Write;
@@ -23,12 +23,12 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// What the plugin adds, by the medians.
+    /// How much the plugin adds: the difference of the medians.
     pub fn added(&self) -> f64 {
         self.with.median() - self.without.median()
     }
 
-    /// Measures a figure so many times without the plugin and with it, in turn.
+    /// Measures a figure `count` times without the plugin and with it, in turn.
     fn measure(count: usize, mut figure: impl FnMut(bool) -> Result<f64>) -> Result<Pair> {
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -86,7 +86,7 @@ pub fn measure(launch: &Launch, plugins: &Path, starts: usize) -> Result<Footpri
     };
     Ok(Footprint {
         size: fs::metadata(plugins.join("hetzner_plugin.so"))?.len(),
-        // The masters also warm up what the starts need.
+        // First, because these masters also warm up the page cache for the starts.
         memory: Pair::measure(MASTERS, memory)?,
         start: Pair::measure(starts, start_time)?,
     })

@@ -1,4 +1,4 @@
-//! `make bench`: measures the plugin beside curl, in one run, and prints the report as Markdown.
+//! `make bench`: compares the plugin with curl in one run, and prints the report as Markdown.
 //!
 //! `action` times legion actions, over loopback and the slow links of `network`. `footprint`
 //! measures memory, file size and start-up. `failover` kills Lords. `target` is the mock Robot that

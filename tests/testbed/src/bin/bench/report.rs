@@ -6,7 +6,7 @@ use crate::failover::{SETTINGS, SWITCH_TIME};
 use crate::footprint::Pair;
 use crate::samples::Samples;
 
-/// All that follows the introduction.
+/// Everything after the introduction.
 pub fn markdown(figures: &Figures) -> String {
     format!(
         "\
@@ -21,8 +21,8 @@ is the median of bare TCP connections made before and after the calls. Of fewer 
 99th percentile is the maximum, here and below.
 
 uWSGI calls both actions in turn on its legion thread, in both orders, after a first round that is
-left out. Each call moves the failover IP to another server. The mock Robot switches at once
-(Hetzner's takes 40 to 60 s), and its URL contains its address, so no name is looked up. Both actions
+left out. Each call moves the failover IP to another server. The mock Robot switches at once (a real
+switch takes 40 to 110 s), and its URL contains its address, so no name is looked up. Both actions
 trust a single CA from a file. The round trip is added by a relay between two network namespaces
 that delays each packet.
 
@@ -42,9 +42,10 @@ The plugin's file has {size} bytes.
 |---|---:|---:|---:|---:|
 {fast}{slow}
 In seconds, from SIGKILL of the Lord of three nodes until the failover IP is routed to the next node.
-The mock Robot switches in {switch} s; the real one takes 40 to 60 s, and an action that blocks its node for
-that time needs the second setting. The plugin ran with both, and with a quorum of 2. All legions run at
-the same time, and their Lords are killed at different points of the announcements' period.
+The mock Robot switches in {switch} s; a real switch takes 40 to 110 s. An action that blocks its node
+for that time needs a tolerance like that of the second setting, or a higher one. The plugin ran with both
+settings, and with a quorum of 2. All legions run at the same time, and their Lords are killed at
+different points of the announcements' period.
 ",
         aims = aims(figures),
         actions = figures.series.iter().map(actions).collect::<String>(),

@@ -1,8 +1,8 @@
-//! `make demo`: three uWSGI nodes on this machine, and what happens when servers die.
+//! `make demo`: a failover between three uWSGI nodes on this machine.
 //!
-//! `story` tells it in three acts; `stage` contains the mock Robot and three servers; `screen` is the
-//! output, `timeline` its summary; `interrupt` ends the demo early, and `orphans` makes sure that
-//! nothing is left behind.
+//! `story` tells it in three acts. `stage` contains the mock Robot and three servers. `screen` writes
+//! the output, and `timeline` its summary. `interrupt` ends the demo early, and `orphans` makes sure
+//! that nothing is left behind.
 
 mod interrupt;
 mod orphans;
@@ -51,7 +51,7 @@ fn launch(uwsgi: &Path, plugins_dir: &Path) -> io::Result<Launch> {
         path.canonicalize()
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     };
-    // A uWSGI that does not find a plugin runs without it.
+    // Checked here, because a uWSGI that does not find a plugin runs without it.
     absolute(&plugins_dir.join("hetzner_plugin.so"))?;
     Ok(Launch {
         uwsgi: absolute(uwsgi)?,

@@ -13,11 +13,11 @@ use crate::{interrupt, orphans};
 
 /// The failover IP.
 pub const FAILOVER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4));
-/// How long a switch takes; the real Robot needs 40 to 110 s.
+/// How long a switch takes. A real one takes 40 to 110 s.
 pub const SWITCH_TIME: Duration = Duration::from_secs(2);
 /// The right password.
 pub const PASSWORD: &str = "BAR";
-/// After how many seconds of silence the others regard a server as dead.
+/// After how many seconds of silence the others consider a server dead.
 pub const TOLERANCE: u32 = 5;
 /// For how many seconds a server steps back after a failed takeover.
 pub const STEP_BACK: u32 = 300;
@@ -110,7 +110,7 @@ impl Stage {
         Ok(())
     }
 
-    /// As in the README, with the addresses of this machine.
+    /// As in `packaging/uwsgi.ini`, with addresses of this machine.
     fn ini(&self, server: Server, password: &str) -> String {
         let action = format!(
             "hetzner-failoverip:username=FOO,password={password},ip={FAILOVER_IP},active_ip={},\

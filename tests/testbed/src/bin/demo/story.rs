@@ -9,7 +9,7 @@ use testbed::robot::Event;
 
 use crate::screen::Screen;
 use crate::stage::{FAILOVER_IP, PASSWORD, STEP_BACK, SWITCH_TIME, Server, Stage, TOLERANCE};
-use crate::timeline::{Leads, Timeline};
+use crate::timeline::{Route, Timeline};
 
 /// Time to read, between two acts.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -58,9 +58,9 @@ impl Story<'_> {
         screen.title("A failover IP that follows the living server");
         screen.paragraph(&format!(
             "Three servers share the failover IP {FAILOVER_IP}, which Hetzner routes to one of them \
-             at a time. Each runs uWSGI with the hetzner plugin, and together they are a legion: \
-             they listen to each other, and elect the living one with the highest valor as \
-             their Lord. The Lord routes {FAILOVER_IP} to itself."
+             at a time. Each runs uWSGI with the hetzner plugin, and together they form a uWSGI \
+             legion: they announce themselves to each other, and elect the living server with the \
+             highest valor (its priority) as their Lord. The Lord routes {FAILOVER_IP} to itself."
         ));
         screen.line("");
         for server in Server::ALL {
@@ -69,8 +69,9 @@ impl Story<'_> {
         }
         screen.line("");
         screen.paragraph(&format!(
-            "All three run on this machine. A mock stands in for Hetzner's Robot webservice; \
-             a switch takes {} s there instead of 40 to 110 s.",
+            "All three run on this machine, and nothing contacts Hetzner: a mock takes the place of \
+             Hetzner's Robot webservice. It switches the route in {} s; a real switch takes 40 to \
+             110 s.",
             SWITCH_TIME.as_secs()
         ));
     }
@@ -82,15 +83,15 @@ impl Story<'_> {
             self.start(server, PASSWORD)?;
         }
         self.screen.event(start, "A B C", "start");
-        self.happened(start, "A, B and C start", Leads::Nowhere);
+        self.happened(start, "A, B and C start", Route::Nowhere);
         let (at, _) = self.wait_for_nth(Server::A, start, "joined Legion", 2)?;
         self.screen.event(at, "A", "hears B and C");
         let at = self.is_elected(Server::A, start, "")?;
         let at = self.takeover_succeeds(Server::A, at)?;
         self.happened(
             at,
-            "A has taken over, as the first Lord",
-            Leads::To(Server::A),
+            "A is the first Lord and has taken over",
+            Route::To(Server::A),
         );
         Ok(())
     }
@@ -101,17 +102,17 @@ impl Story<'_> {
         self.stage.kill(Server::A);
         self.screen
             .bad_event(killed, "A", "is killed, and cannot announce its death");
-        self.happened(killed, "A is killed", Leads::ToTheDead(Server::A));
-        let text = format!("hear nothing from A, and wait {TOLERANCE} s (legion-tolerance)");
+        self.happened(killed, "A is killed", Route::ToTheDead(Server::A));
+        let text = format!("no longer hear A, and wait {TOLERANCE} s (legion-tolerance)");
         self.screen.event(killed, "B C", &text);
         let (at, _) = self.wait(Server::B, killed, "left Legion")?;
-        self.screen.event(at, "B", "regards A as dead");
+        self.screen.event(at, "B", "considers A dead");
         let at = self.is_elected(Server::B, killed, " now")?;
         let at = self.takeover_succeeds(Server::B, at)?;
         self.happened(
             at,
-            "B has taken over, as the next Lord",
-            Leads::To(Server::B),
+            "B is the next Lord and has taken over",
+            Route::To(Server::B),
         );
         Ok(())
     }
@@ -125,7 +126,7 @@ impl Story<'_> {
         self.happened(
             start,
             "A returns, with a wrong password",
-            Leads::To(Server::B),
+            Route::To(Server::B),
         );
         let at = self.is_elected(Server::A, start, " again")?;
         let (at, line) = self.takeover_ends(Server::A, at)?;
@@ -133,14 +134,15 @@ impl Story<'_> {
             return self.fail(Server::A, "A was not refused for its password");
         }
         self.screen
-            .bad_event(at, "A", "cannot take over; its log has the reason:");
+            .bad_event(at, "A", "cannot take over; its log gives the reason:");
         self.screen.quote(&line);
-        let (at, line) = self.wait(Server::A, at, "suspending myself")?;
+        // It has stepped back already; the line follows in the next cycle of its master.
+        let (_, line) = self.wait(Server::A, at, "stepping back for ")?;
         let text = format!("steps back for {STEP_BACK} s (legion-death-on-lord-error):");
         self.screen.event(at, "A", &text);
         self.screen.quote(&line);
         self.is_routed_to(Server::B)?;
-        self.happened(at, "A is refused, and steps back", Leads::To(Server::B));
+        self.happened(at, "A is refused, and steps back", Route::To(Server::B));
         self.lord_remains(start)
     }
 
@@ -149,14 +151,18 @@ impl Story<'_> {
     fn lord_remains(&mut self, since: Instant) -> Result<(), Failure> {
         let (at, _) = self.wait(Server::B, since, "announced its death")?;
         let (mut at, _) = self.wait(Server::B, at, "WE HAVE QUORUM")?;
-        let mut text = format!("is still Lord, and {FAILOVER_IP} leads to it as before");
+        let mut text = format!("is still Lord, and {FAILOVER_IP} is still routed to it");
         if self.stage.has_logged(Server::B, since, "a new Lord") {
             let line;
             (at, line) = self.takeover_ends(Server::B, at)?;
-            self.screen.event(at, "B", "is elected again, and finds:");
+            self.screen.event(
+                at,
+                "B",
+                "is elected again; its log shows that nothing moved:",
+            );
             self.screen.quote(&line);
             (at, _) = self.wait(Server::B, at, "i am now the Lord")?;
-            text = format!("is Lord again, and {FAILOVER_IP} leads to it as before");
+            text = format!("is Lord again, and {FAILOVER_IP} is still routed to it");
         }
         self.is_routed_to(Server::B)?;
         if let [_, ..] = self.moves().as_slice() {
@@ -164,7 +170,7 @@ impl Story<'_> {
             return self.fail(Server::A, &what);
         }
         self.screen.good_event(at, "B", &text);
-        self.happened(at, "B remains the Lord", Leads::To(Server::B));
+        self.happened(at, "B remains the Lord", Route::To(Server::B));
         Ok(())
     }
 
@@ -175,7 +181,7 @@ impl Story<'_> {
         let votes = votes.ok_or_else(|| missing(server, "the number of votes of its election"))?;
         let servers = Server::ALL.len();
         let text =
-            format!("is elected with {votes} votes of {servers}: its valor is the highest{now}");
+            format!("is elected with {votes} of {servers} votes: its valor is the highest{now}");
         self.screen.event(at, server.name(), &text);
         Ok(at)
     }
@@ -194,7 +200,7 @@ impl Story<'_> {
             return self.fail(server, &what);
         }
         let (lord, _) = self.wait(server, at, "i am now the Lord")?;
-        let text = format!("is Lord, and {FAILOVER_IP} leads to it");
+        let text = format!("is Lord, and {FAILOVER_IP} is routed to it");
         self.screen.good_event(lord, server.name(), &text);
         Ok(at)
     }
@@ -206,8 +212,8 @@ impl Story<'_> {
         line.ok_or_else(|| missing(server, "the result of its takeover"))
     }
 
-    fn happened(&mut self, at: Instant, what: &str, leads: Leads) {
-        self.timeline.add(at, what, leads);
+    fn happened(&mut self, at: Instant, what: &str, route: Route) {
+        self.timeline.add(at, what, route);
     }
 
     fn start(&self, server: Server, password: &str) -> Result<(), Failure> {
@@ -239,7 +245,7 @@ impl Story<'_> {
             return Ok(());
         }
         let place = route.map_or("no server".into(), |route| route.to_string());
-        let what = format!("{FAILOVER_IP} should lead to {server}, and leads to {place}");
+        let what = format!("{FAILOVER_IP} should be routed to {server}, but is routed to {place}");
         self.fail(server, &what)
     }
 
