@@ -58,11 +58,7 @@ fn hanging_ends_with_the_peer() {
     stream.write_all(post("1.1.1.1").as_bytes()).unwrap();
     assert!(robot.wait_for_requests(Method::Post, 1, LONG));
     drop(stream);
-    let deadline = Instant::now() + LONG;
-    let gone = robot
-        .shared
-        .wait(Some(deadline), |state| state.open.is_empty());
-    assert!(gone);
+    assert!(robot.wait_for_no_connections(LONG));
     assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("2.2.2.2")));
 }
 
