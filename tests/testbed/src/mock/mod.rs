@@ -4,6 +4,8 @@
 //! how it starts, `serve` connections and threads, `wire` bytes, `tls` certificates, `exchange` one
 //! request and its answer, `fault` orders, `record` the requests, `state` what its threads share.
 
+#[cfg(test)]
+pub(crate) mod client;
 mod exchange;
 mod fault;
 mod listen;

@@ -39,9 +39,6 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-#[cfg(test)]
-pub(crate) use tests::trusting;
-
 pub use crate::mock::{Certificate, Ciphers, Method, Received, Scheme, TlsVersions, Traffic};
 pub use event::Event;
 pub use fault::Fault;

@@ -2,15 +2,6 @@
 
 use super::*;
 
-/// All bytes that follow a request, and the error at their end.
-fn raw(robot: &Robot, text: &str) -> (Vec<u8>, io::Result<()>) {
-    let mut stream = connect(robot);
-    stream.write_all(text.as_bytes()).unwrap();
-    let mut bytes = Vec::new();
-    let end = stream.read_to_end(&mut bytes).map(|_| ());
-    (bytes, end)
-}
-
 fn struck_by(fault: Fault) -> Robot {
     let robot = plain(Settings::default());
     robot.order(When::Once(Method::Any), fault);
