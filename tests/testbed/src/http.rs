@@ -55,6 +55,12 @@ pub(crate) fn login(headers: &[(String, String)]) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
+/// The token of a `Bearer` authorization.
+pub(crate) fn bearer(headers: &[(String, String)]) -> Option<&str> {
+    let (scheme, token) = header(headers, "authorization")?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
 /// The value of a field of a form; also `None` if the body is not a form.
 pub(crate) fn form_field(headers: &[(String, String)], body: &[u8], name: &str) -> Option<String> {
     let kind = header(headers, "content-type")?.split(';').next()?.trim();

@@ -31,7 +31,7 @@ use tempfile::TempDir;
 pub use fault::{Fault, Method, When};
 pub use listen::{Certificate, Ciphers, Listen, Scheme, TlsVersions};
 pub use record::{Received, Traffic};
-pub use service::{Outcome, Service};
+pub use service::{Kind, Outcome, Service};
 
 use crate::port::Port;
 use state::Shared;

@@ -36,6 +36,16 @@ impl Received {
         http::login(&self.headers)
     }
 
+    /// The token, if it has Bearer authentication.
+    pub fn bearer(&self) -> Option<&str> {
+        http::bearer(&self.headers)
+    }
+
+    /// The body as JSON; `Null` if it is something else.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// The value of a field of the form; also `None` if the body is not a form.
     pub fn form_field(&self, name: &str) -> Option<String> {
         http::form_field(&self.headers, &self.body, name)
