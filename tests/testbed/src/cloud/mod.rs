@@ -22,13 +22,15 @@
 //! Where is what: `mock` connections, faults and the record, `settings` how it starts, `requests`
 //! routes and patterns of them, `project` what a request means, `plan` what a POST would do,
 //! `inventory` where the addresses are, `objects` how reads show them, `actions` actions and locks,
-//! `page` lists, `rate` the request limit, `errors` error answers, `fault` faults, `event` events.
+//! `page` lists, `rate` the request limit, `errors` error answers, `fault` faults, `event` events,
+//! `metadata` the service that a server asks about itself.
 
 mod actions;
 mod errors;
 mod event;
 mod fault;
 mod inventory;
+mod metadata;
 mod objects;
 mod page;
 mod plan;
@@ -50,6 +52,7 @@ pub use actions::{Action, Item, Status};
 pub use errors::Refusal;
 pub use event::Event;
 pub use fault::{Fault, Quirk};
+pub use metadata::Metadata;
 pub use requests::Requests;
 pub use settings::{Access, Attachment, FloatingIp, Network, Server, Settings};
 
