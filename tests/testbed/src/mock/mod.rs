@@ -2,10 +2,12 @@
 //!
 //! A [`Service`] says what a request means; a [`Server`] does everything else. Where is what: `listen`
 //! how it starts, `serve` connections and threads, `wire` bytes, `tls` certificates, `exchange` one
-//! request and its answer, `fault` orders, `record` the requests, `state` what its threads share.
+//! request and its answer, `fault` orders, `record` the requests, `state` what its threads share,
+//! `command_line` what programs need.
 
 #[cfg(test)]
 pub(crate) mod client;
+pub mod command_line;
 mod exchange;
 mod fault;
 mod listen;
