@@ -117,10 +117,13 @@ impl fmt::Display for Traffic {
     }
 }
 
-/// Method, path and body as one line, with other characters escaped.
+/// Method, path and body as one line, with control characters escaped.
 pub(super) fn one_line(request: &http::Request) -> String {
     let body = String::from_utf8_lossy(&request.body);
     let text = format!("{} {} {body}", request.method, request.path);
-    let line: String = text.trim_end().escape_debug().take(200).collect();
-    line
+    let escaped = text.trim_end().chars().map(|c| match c {
+        '"' | '\'' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    });
+    escaped.collect::<String>().chars().take(200).collect()
 }

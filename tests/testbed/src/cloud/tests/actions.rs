@@ -150,7 +150,7 @@ fn events_tell_the_story_without_the_token() {
         ]
     );
     assert!(
-        lines[3].starts_with(&format!("{ASSIGN} {{\\\"server\\\":43}}: 201 (")),
+        lines[3].starts_with(&format!("{ASSIGN} {{\"server\":43}}: 201 (")),
         "{}",
         lines[3]
     );
