@@ -12,7 +12,7 @@ const MAX_HEADERS: usize = 100;
 
 /// A request as it came in.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Request {
+pub struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
@@ -53,6 +53,12 @@ pub(crate) fn login(headers: &[(String, String)]) -> Option<(String, String)> {
     let text = String::from_utf8(BASE64.decode(token.trim()).ok()?).ok()?;
     let (user, password) = text.split_once(':')?;
     Some((user.to_owned(), password.to_owned()))
+}
+
+/// The token of a `Bearer` authorization.
+pub(crate) fn bearer(headers: &[(String, String)]) -> Option<&str> {
+    let (scheme, token) = header(headers, "authorization")?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 /// The value of a field of a form; also `None` if the body is not a form.
@@ -173,7 +179,7 @@ fn request_of(head: &httparse::Request) -> Option<Request> {
 
 /// A complete answer.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -196,8 +202,16 @@ impl Answer {
     /// Everything before the body. `Content-Length` is added unless the headers already specify a
     /// length.
     pub(crate) fn head(&self) -> Vec<u8> {
+        self.head_with([])
+    }
+
+    /// The same, with further headers.
+    pub(crate) fn head_with<'a>(
+        &'a self,
+        extra: impl IntoIterator<Item = &'a (String, String)>,
+    ) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().chain(extra) {
             text += &format!("{name}: {value}\r\n");
         }
         let framed = ["content-length", "transfer-encoding"]

@@ -1,11 +1,14 @@
 //! Shared by the tests and the demo.
 //!
-//! `robot` is a mock of Hetzner's Robot webservice, `uwsgi` starts nodes, with relays between them,
-//! `tcp_relay` and `proxy` stand between a node and the webservice, and `health` is an application
-//! to check.
+//! `robot` is a mock of Hetzner's Robot webservice, and `cloud` of the Hetzner Cloud API; both stand on
+//! `mock`, the connections and faults that mock services share. `uwsgi` starts nodes, with relays
+//! between them, `tcp_relay` and `proxy` stand between a node and the webservice, and `health` is an
+//! application to check.
 
+pub mod cloud;
 pub mod health;
 mod http;
+pub mod mock;
 mod port;
 pub mod proxy;
 pub mod robot;

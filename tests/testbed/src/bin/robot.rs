@@ -3,8 +3,9 @@
 use std::env;
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use testbed::mock::command_line::{parse_order, parse_seconds, time_of_day};
 use testbed::robot::{Event, Fault, Method, Robot, Scheme, Settings, When};
 
 const HELP: &str = "\
@@ -75,7 +76,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
     }
     // Ends with the process, because the Robot lives as long as this loop.
     for event in events {
-        println!("{} {event}", clock());
+        println!("{} {event}", time_of_day());
     }
     Ok(())
 }
@@ -105,21 +106,6 @@ fn lord_line(robot: &Robot, settings: &Settings, ip: IpAddr) -> String {
     format!(
         "legion-lord = failover hetzner-failoverip:{}",
         pairs.join(",")
-    )
-}
-
-/// The time of day, UTC.
-fn clock() -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let seconds = now.as_secs();
-    format!(
-        "{:02}:{:02}:{:02}.{:03}",
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-        now.subsec_millis()
     )
 }
 
@@ -178,12 +164,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
             }
             "--server" => servers.push(address(&value)?),
             "--switch-time" => {
-                settings.switch_time = value
-                    .parse()
-                    .ok()
-                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-                    .filter(|time| time.as_secs() <= 86_400)
-                    .ok_or_else(|| bad("not a number of seconds up to 86400"))?;
+                settings.switch_time = parse_seconds(&value).map_err(|reason| bad(&reason))?;
             }
             "--limits" => {
                 let limit = |text: &str| match text.parse() {
@@ -197,7 +178,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
                 (settings.posts_per_hour, settings.gets_per_hour) = (limit(posts)?, limit(gets)?);
             }
             "--ca-file" => settings.ca_file = Some(value.into()),
-            "--fault" => faults.push(parse_fault(&value).map_err(|reason| bad(&reason))?),
+            "--fault" => {
+                let order = parse_order(&value, parse_method, own_fault);
+                faults.push(order.map_err(|reason| bad(&reason))?);
+            }
             _ => return Err(format!("unknown option {option} (see --help)")),
         }
     }
@@ -210,37 +194,17 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
     Ok(Arguments { settings, faults })
 }
 
-/// `post:503*2`, `get:hang`, `any:apply-reset`.
-fn parse_fault(text: &str) -> Result<(When, Fault), String> {
-    let (method, rest) = text
-        .split_once(':')
-        .ok_or("write METHOD:FAULT[*N], for example post:503*2")?;
-    let method = match method {
-        "get" => Method::Get,
-        "post" => Method::Post,
-        "delete" => Method::Delete,
-        "any" => Method::Any,
-        _ => return Err(format!("{method} is not get, post, delete or any")),
-    };
-    let (name, when) = match rest.split_once('*') {
-        None => (rest, When::Always(method)),
-        Some((name, times)) => {
-            let times = times
-                .parse()
-                .map_err(|_| format!("{times} is not a number"))?;
-            (name, When::Times(method, times))
-        }
-    };
-    let fault = match name.strip_prefix("apply-") {
-        None => named_fault(name),
-        Some(name) => named_fault(name).map(|fault| Fault::ApplyThen(Box::new(fault))),
-    };
-    let fault = fault.ok_or_else(|| format!("no fault named {name} (see --help)"))?;
-    Ok((when, fault))
+fn parse_method(text: &str) -> Result<Method, String> {
+    match text {
+        "get" => Ok(Method::Get),
+        "post" => Ok(Method::Post),
+        "delete" => Ok(Method::Delete),
+        "any" => Ok(Method::Any),
+        _ => Err(format!("{text} is not get, post, delete or any")),
+    }
 }
 
-fn named_fault(name: &str) -> Option<Fault> {
-    let every = Duration::from_millis(500);
+fn own_fault(name: &str) -> Option<Fault> {
     Some(match name {
         "locked" => Fault::locked(),
         "failed" => Fault::failed(),
@@ -248,27 +212,7 @@ fn named_fault(name: &str) -> Option<Fault> {
         "rate-limit" => Fault::rate_limit_exceeded(50, Duration::from_secs(3600)),
         "blocked" => Fault::blocked(),
         "early" => Fault::early(),
-        "lost" => Fault::lost(),
-        "hang" => Fault::Hang,
-        "hang-handshake" => Fault::HangHandshake,
-        "cut-handshake" => Fault::CutHandshake,
-        "reset" => Fault::Reset,
-        "close" => Fault::Close,
-        "truncate" => Fault::Truncate,
-        "garbage" => Fault::Garbage,
-        "drip" => Fault::Drip { every },
-        "drip-headers" => Fault::DripHeaders { every },
-        "oversize" => Fault::Oversize { bytes: 1 << 32 },
-        "endless" => Fault::Endless,
-        "header-flood" => Fault::HeaderFlood,
-        "compressed" => Fault::Compressed,
-        status => {
-            let status = status.parse().ok()?;
-            if !(200..=599).contains(&status) {
-                return None;
-            }
-            Fault::page(status)
-        }
+        _ => return None,
     })
 }
 
@@ -325,7 +269,7 @@ mod tests {
             ("--ip 4.4.4", "--ip 4.4.4: not an IP address"),
             ("--switch-time -1", "--switch-time -1: not a number"),
             ("--fault post:boom", "no fault named boom"),
-            ("--fault boom", "write METHOD:FAULT"),
+            ("--fault boom", "write REQUESTS:FAULT"),
         ] {
             let error = parsed(text).err().unwrap_or_default();
             assert!(error.contains(reason), "{text}: {error}");

@@ -110,7 +110,7 @@ fn it_can_be_behind_a_unix_socket() {
 fn it_can_be_behind_tls() {
     let robot = Robot::start(Settings::default()).unwrap();
     let application = Application::start_tls(robot.tls().unwrap()).unwrap();
-    let stream = crate::robot::trusting(&robot, connect(&application).unwrap()).unwrap();
+    let stream = crate::mock::client::trusting(&robot, connect(&application).unwrap()).unwrap();
     assert!(probe(stream).unwrap().starts_with("HTTP/1.1 200 "));
     assert!(application.url("/").starts_with("https://localhost:"));
 }

@@ -14,6 +14,7 @@ use super::network::{self, Network};
 use super::servers::Servers;
 use super::settings::Settings;
 use crate::http::{Answer, Request, form_field};
+use crate::mock;
 
 /// An account's failover IPs and servers.
 pub(super) struct Failovers {
@@ -44,13 +45,14 @@ struct Lock {
     processing: bool,
 }
 
-/// The outcome of a request.
-pub(super) enum Outcome {
-    /// It is answered at once.
-    Answer(Answer),
-    /// A switch has begun; its number.
-    Switching(IpAddr, u64),
+/// A switch that has begun.
+#[derive(Debug, Clone)]
+pub struct Switching {
+    pub(super) ip: IpAddr,
+    pub(super) number: u64,
 }
+
+type Outcome = mock::Outcome<Switching>;
 
 /// A failover IP, and its active server IP.
 pub(super) type Route = (IpAddr, Option<IpAddr>);
@@ -149,7 +151,7 @@ impl Failovers {
         }
         failover.switch = Some(Switch { number, to, until });
         self.last_switch = number;
-        Ok(Outcome::Switching(ip, number))
+        Ok(Outcome::Began(Switching { ip, number }))
     }
 
     /// Ends the switches that are due; returns the routes that changed.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::mock::{Certificate, Ciphers, Listen, Scheme, TlsVersions};
+
 /// How a [`Robot`](super::Robot) starts. Most of it can be changed while it runs.
 ///
 /// ```
@@ -95,46 +97,16 @@ impl Default for Settings {
     }
 }
 
-/// The protocol of the webservice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// With TLS.
-    Https,
-    /// Without.
-    Http,
-}
-
-/// The server's certificate. All but [`UnknownCa`](Certificate::UnknownCa) are signed by the CA of [`Robot::ca_file`](super::Robot::ca_file).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Certificate {
-    /// Valid, for `localhost`, `127.0.0.1` and `::1`, and the address it listens on.
-    Valid,
-    /// For the same names, but only until 2020.
-    Expired,
-    /// For the same names, but only from 2098 on.
-    NotYetValid,
-    /// For `other.example`.
-    WrongName,
-    /// For the same names, but signed by another CA.
-    UnknownCa,
-}
-
-/// The TLS versions that the server speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsVersions {
-    /// 1.2 and 1.3.
-    Any,
-    /// Only 1.2.
-    Only12,
-    /// Only 1.3.
-    Only13,
-}
-
-/// The ciphers that the server accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ciphers {
-    /// All that it knows.
-    Any,
-    /// Only ChaCha20-Poly1305.
-    OnlyChaCha20,
+impl Settings {
+    pub(super) fn listen(&self) -> Listen {
+        Listen {
+            address: self.address,
+            scheme: self.scheme,
+            certificate: self.certificate,
+            tls: self.tls,
+            ciphers: self.ciphers,
+            ca_file: self.ca_file.clone(),
+            idle: self.idle,
+        }
+    }
 }

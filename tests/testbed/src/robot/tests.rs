@@ -2,23 +2,17 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
 use super::*;
+use crate::mock::client::{LONG, ask_on, connect, raw, read_answer, tls};
 
 mod faults;
 mod switches;
 
-/// Longer than any test has to wait.
-const LONG: Duration = Duration::from_secs(20);
 const LOGIN: &str = "Authorization: Basic Rk9POkJBUg==\r\n";
 const GET: &str = "GET /failover/4.4.4.4";
 
@@ -32,12 +26,6 @@ fn plain(settings: Settings) -> Robot {
         ..settings
     })
     .unwrap()
-}
-
-fn connect(robot: &Robot) -> TcpStream {
-    let stream = TcpStream::connect(SocketAddr::new(ip("127.0.0.1"), robot.port())).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    stream
 }
 
 /// The text of a request with the right login.
@@ -54,31 +42,6 @@ fn request(line: &str, form: Option<&str>) -> String {
 fn post(server: &str) -> String {
     let form = format!("active_server_ip={server}");
     request("POST /failover/4.4.4.4", Some(&form))
-}
-
-/// Status, head and body of one answer.
-fn read_answer(stream: &mut impl Read) -> io::Result<(u16, String, Vec<u8>)> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).map_err(io::Error::other)?;
-    let length = head
-        .split_once("Content-Length: ")
-        .and_then(|(_, rest)| rest.lines().next()?.parse().ok())
-        .unwrap_or(0);
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-    Ok((status.ok_or(io::ErrorKind::InvalidData)?, head, body))
-}
-
-fn ask_on(stream: &mut (impl Read + Write), text: &str) -> io::Result<(u16, Value)> {
-    stream.write_all(text.as_bytes())?;
-    let (status, _, body) = read_answer(stream)?;
-    Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
 fn ask(robot: &Robot, text: &str) -> (u16, Value) {
@@ -115,30 +78,6 @@ fn a_switch_over_tls_is_routed_and_recorded() {
     );
     assert_eq!(requests[0].login().unwrap(), ("FOO".into(), "BAR".into()));
     assert_eq!((requests[1].connection, robot.connections()), (1, 1));
-}
-
-fn tls(robot: &Robot) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    trusting(robot, connect(robot))
-}
-
-/// TLS on a connection to a server that has the certificate of this one.
-pub(crate) fn trusting(
-    robot: &Robot,
-    stream: TcpStream,
-) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    let ca = CertificateDer::from_pem_file(robot.ca_file()).map_err(io::Error::other)?;
-    roots.add(ca).map_err(io::Error::other)?;
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-    let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(session, stream);
-    stream.conn.complete_io(&mut stream.sock)?;
-    Ok(stream)
 }
 
 #[test]

@@ -2,15 +2,6 @@
 
 use super::*;
 
-/// All bytes that follow a request, and the error at their end.
-fn raw(robot: &Robot, text: &str) -> (Vec<u8>, io::Result<()>) {
-    let mut stream = connect(robot);
-    stream.write_all(text.as_bytes()).unwrap();
-    let mut bytes = Vec::new();
-    let end = stream.read_to_end(&mut bytes).map(|_| ());
-    (bytes, end)
-}
-
 fn struck_by(fault: Fault) -> Robot {
     let robot = plain(Settings::default());
     robot.order(When::Once(Method::Any), fault);
@@ -58,11 +49,7 @@ fn hanging_ends_with_the_peer() {
     stream.write_all(post("1.1.1.1").as_bytes()).unwrap();
     assert!(robot.wait_for_requests(Method::Post, 1, LONG));
     drop(stream);
-    let deadline = Instant::now() + LONG;
-    let gone = robot
-        .shared
-        .wait(Some(deadline), |state| state.open.is_empty());
-    assert!(gone);
+    assert!(robot.wait_for_no_connections(LONG));
     assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("2.2.2.2")));
 }
 

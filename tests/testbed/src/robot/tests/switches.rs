@@ -61,12 +61,7 @@ fn a_lost_answer_keeps_the_connection_and_the_switch_outlives_the_client() {
     assert!(robot.wait_for_requests(Method::Post, 1, LONG));
     is_switching(&robot);
     drop(client);
-    let deadline = Instant::now() + LONG;
-    assert!(
-        robot
-            .shared
-            .wait(Some(deadline), |state| state.open.is_empty())
-    );
+    assert!(robot.wait_for_no_connections(LONG));
     is_switching(&robot);
     let unanswered = robot.requests()[0].status;
     assert_eq!(unanswered, None);

@@ -13,7 +13,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::version::{TLS12, TLS13};
 
-use super::settings::{Certificate, Ciphers, TlsVersions};
+use super::listen::{Certificate, Ciphers, Listen, TlsVersions};
 
 /// A server's TLS configuration, and the CA for its clients to trust.
 pub(super) struct Identity {
@@ -27,31 +27,32 @@ struct Authority {
 }
 
 impl Identity {
-    /// `address` is where it will listen.
-    pub(super) fn new(
-        kind: Certificate,
-        versions: TlsVersions,
-        ciphers: Ciphers,
-        address: IpAddr,
-    ) -> io::Result<Identity> {
-        let trusted = authority("mock Robot CA").map_err(io::Error::other)?;
-        let signer = match kind {
+    /// `name` is the service's.
+    pub(super) fn new(name: &str, listen: &Listen) -> io::Result<Identity> {
+        let name = format!("mock {name}");
+        let trusted = authority(&format!("{name} CA")).map_err(io::Error::other)?;
+        let signer = match listen.certificate {
             Certificate::Valid
             | Certificate::Expired
             | Certificate::NotYetValid
             | Certificate::WrongName => None,
             Certificate::UnknownCa => Some(authority("unknown CA").map_err(io::Error::other)?),
         };
-        let (certificate, key) =
-            leaf(kind, address, signer.as_ref().unwrap_or(&trusted)).map_err(io::Error::other)?;
-        let versions: &[&'static rustls::SupportedProtocolVersion] = match versions {
+        let (certificate, key) = leaf(
+            &name,
+            listen.certificate,
+            listen.address.ip(),
+            signer.as_ref().unwrap_or(&trusted),
+        )
+        .map_err(io::Error::other)?;
+        let versions: &[&'static rustls::SupportedProtocolVersion] = match listen.tls {
             TlsVersions::Any => &[&TLS13, &TLS12],
             TlsVersions::Only12 => &[&TLS12],
             TlsVersions::Only13 => &[&TLS13],
         };
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut provider = ring::default_provider();
-        match ciphers {
+        match listen.ciphers {
             Ciphers::Any => {}
             Ciphers::OnlyChaCha20 => provider
                 .cipher_suites
@@ -83,6 +84,7 @@ fn authority(name: &str) -> Result<Authority, rcgen::Error> {
 }
 
 fn leaf(
+    name: &str,
     kind: Certificate,
     address: IpAddr,
     signer: &Authority,
@@ -104,9 +106,7 @@ fn leaf(
         names.push(address.to_string());
     }
     let mut params = CertificateParams::new(names)?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "mock Robot");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = date_time_ymd(first_year, 1, 1);
     params.not_after = date_time_ymd(last_year, 1, 1);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

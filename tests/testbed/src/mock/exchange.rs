@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::fault::Fault;
-use super::record::{Event, Received, one_line};
-use super::resource::Outcome;
+use super::record::{Received, Traffic, one_line};
+use super::service::{Outcome, Service};
 use super::state::Shared;
 use super::wire::{Ending, Wire};
-use crate::http::{Answer, Request, header_line};
+use crate::http::{Answer, Request, header, header_line};
 
 /// Headers sent by a header flood.
 const FLOOD: usize = 100_000;
@@ -24,29 +24,31 @@ pub(super) enum Next {
     End(Ending),
 }
 
-pub(super) struct Exchange<'a> {
-    shared: &'a Shared,
+pub(super) struct Exchange<'a, S: Service> {
+    shared: &'a Shared<S>,
     wire: &'a mut Wire,
     request: &'a Request,
     connection: usize,
     /// Its place among the requests received.
     place: usize,
     began: Instant,
-    fault: Fault,
+    fault: Fault<S::Quirk>,
+    /// Headers of its answer, whatever that is.
+    headers: Vec<(String, String)>,
     /// Its outcome, once it has been served.
-    outcome: Option<Outcome>,
+    outcome: Option<Outcome<S::Change>>,
     reported: bool,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a, S: Service> Exchange<'a, S> {
     /// Records the request, checks login and limit, and selects the fault.
     pub(super) fn new(
-        shared: &'a Shared,
+        shared: &'a Shared<S>,
         wire: &'a mut Wire,
         request: &'a Request,
         connection: usize,
         peer: IpAddr,
-    ) -> Exchange<'a> {
+    ) -> Exchange<'a, S> {
         let began = Instant::now();
         shared.change(|state| {
             state.requests.push(Received {
@@ -58,14 +60,15 @@ impl<'a> Exchange<'a> {
                 at: began,
                 status: None,
             });
-            let refusal = state.admit(peer, request).err();
-            let fault = state.orders.strike_request(&request.method);
+            let refusal = state.service.admit(peer, request, began).err();
+            let headers = state.service.headers(request, began);
+            let fault = state.orders.strike_request(&request.method, &request.path);
             let fault = fault.unwrap_or(Fault::Nothing);
-            // In one step with the record, so that a test that waited for a POST finds its switch
+            // In one step with the record, so that a test that waited for a POST finds its change
             // running.
             let outcome = match refusal {
                 Some(refusal) => Some(Outcome::Answer(refusal)),
-                None => fault.serves_at_once().then(|| state.serve(request)),
+                None => fault.serves_at_once().then(|| state.serve(request, &fault)),
             };
             Exchange {
                 shared,
@@ -75,6 +78,7 @@ impl<'a> Exchange<'a> {
                 place: state.requests.len() - 1,
                 began,
                 fault,
+                headers,
                 outcome,
                 reported: false,
             }
@@ -90,10 +94,10 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn perform(&mut self, fault: Fault) -> io::Result<Next> {
+    fn perform(&mut self, fault: Fault<S::Quirk>) -> io::Result<Next> {
         match fault {
-            Fault::Nothing => {
-                let answer = self.finish()?;
+            Fault::Nothing | Fault::Quirk(_) => {
+                let answer = self.proper()?;
                 self.answer(&answer)
             }
             Fault::Hang | Fault::HangHandshake => {
@@ -109,7 +113,7 @@ impl<'a> Exchange<'a> {
                 Ok(Next::End(Ending::Close))
             }
             Fault::Truncate => {
-                let answer = self.finish()?;
+                let answer = self.proper()?;
                 self.send_head(&answer)?;
                 self.wire.send(&answer.body[..answer.body.len() / 2])?;
                 Ok(Next::End(Ending::Close))
@@ -125,7 +129,7 @@ impl<'a> Exchange<'a> {
                 }
             }
             Fault::Drip { every } => {
-                let mut answer = self.finish()?;
+                let mut answer = self.proper()?;
                 let blanks = DRIP.saturating_sub(answer.body.len());
                 answer.body.splice(..0, std::iter::repeat_n(b' ', blanks));
                 self.send_head(&answer)?;
@@ -141,7 +145,7 @@ impl<'a> Exchange<'a> {
             Fault::Oversize { bytes } => self.oversize(bytes),
             Fault::OversizeAnnounced { bytes } => {
                 self.send_head(&json_of(header_line("Content-Length", &bytes.to_string())))?;
-                self.wire.send(b"{\"failover\":{")?;
+                self.wire.send(S::OBJECT.as_bytes())?;
                 self.hang()
             }
             Fault::Endless => {
@@ -154,13 +158,13 @@ impl<'a> Exchange<'a> {
                 }
             }
             Fault::HeaderFlood => {
-                let mut answer = self.finish()?;
+                let mut answer = self.proper()?;
                 let flood = (0..FLOOD).map(|n| header_line(&format!("X-Flood-{n}"), "flood"));
                 answer.headers.splice(..0, flood);
                 self.answer(&answer)
             }
             Fault::Compressed => {
-                let mut answer = self.finish()?.with_header("Content-Encoding", "gzip");
+                let mut answer = self.proper()?.with_header("Content-Encoding", "gzip");
                 answer.body = gzip_stored(&answer.body);
                 self.answer(&answer)
             }
@@ -189,7 +193,7 @@ impl<'a> Exchange<'a> {
             Fault::WhileSwitching(then) => {
                 self.start();
                 match self.outcome {
-                    Some(Outcome::Switching(..)) => self.perform(*then),
+                    Some(Outcome::Began(_)) => self.perform(*then),
                     _ => {
                         self.fault = Fault::Nothing;
                         self.perform(Fault::Nothing)
@@ -212,36 +216,44 @@ impl<'a> Exchange<'a> {
     /// Serves the request, unless it has been served or refused already.
     fn start(&mut self) {
         if self.outcome.is_none() {
-            let request = self.request;
-            self.outcome = Some(self.shared.change(|state| state.serve(request)));
+            let (request, fault) = (self.request, &self.fault);
+            self.outcome = Some(self.shared.change(|state| state.serve(request, fault)));
         }
     }
 
-    /// The correct answer, once the switch is done. An error if the Robot stops before that.
+    /// The correct answer, when the service gives it.
+    fn proper(&mut self) -> io::Result<Answer> {
+        match S::ANSWERS_WHEN_DONE {
+            true => self.finish(),
+            false => self.snapshot(),
+        }
+    }
+
+    /// The correct answer, once the change is done. An error if the service stops before that.
     fn finish(&mut self) -> io::Result<Answer> {
         self.start();
-        if let Some(Outcome::Switching(_, number)) = self.outcome {
+        if let Some(Outcome::Began(change)) = &self.outcome {
             self.shared.wait(None, |state| {
-                state.stopping || !state.failovers.is_switching(number)
+                state.stopping || !state.service.is_running(change)
             });
         }
         self.snapshot()
     }
 
-    /// The answer as it is now, even if the switch is still running.
+    /// The answer as it is now, even if the change is still running.
     fn snapshot(&mut self) -> io::Result<Answer> {
         self.start();
-        let ip = match &self.outcome {
+        let answer = match &self.outcome {
             None => return Err(stopping()), // Not after start().
             Some(Outcome::Answer(answer)) => return Ok(answer.clone()),
-            Some(Outcome::Switching(ip, _)) => *ip,
+            Some(Outcome::Began(change)) => {
+                let state = self.shared.look();
+                if state.stopping {
+                    return Err(stopping());
+                }
+                state.service.answer(change, Instant::now())
+            }
         };
-        let state = self.shared.look();
-        if state.stopping {
-            return Err(stopping());
-        }
-        let answer = state.failovers.answer(ip, Instant::now());
-        let answer = answer.unwrap_or_else(|error| error);
         // Kept for a fault within a fault, which has to find the same answer.
         self.outcome = Some(Outcome::Answer(answer.clone()));
         Ok(answer)
@@ -257,7 +269,9 @@ impl<'a> Exchange<'a> {
 
     fn send_head(&mut self, answer: &Answer) -> io::Result<()> {
         self.report(Some(answer.status));
-        self.wire.send(&answer.head())
+        let missing = |(name, _): &&(String, String)| header(&answer.headers, name).is_none();
+        let extra = self.headers.iter().filter(missing);
+        self.wire.send(&answer.head_with(extra))
     }
 
     fn after_answer(&self) -> Next {
@@ -290,7 +304,7 @@ impl<'a> Exchange<'a> {
 
     fn oversize(&mut self, bytes: u64) -> io::Result<Next> {
         self.send_head(&json_of(header_line("Content-Length", &bytes.to_string())))?;
-        let mut chunk = b"{\"failover\":{\"ip\":\"".to_vec();
+        let mut chunk = format!("{}\"ip\":\"", S::OBJECT).into_bytes();
         chunk.resize(16 * 1024, b'4');
         let mut left = bytes;
         while left > 0 {
@@ -315,7 +329,7 @@ impl<'a> Exchange<'a> {
         };
         self.shared.change(|state| {
             state.requests[self.place].status = status;
-            state.tell(Event::Request {
+            state.tell(Traffic::Request {
                 connection: self.connection,
                 text: one_line(self.request),
                 status,
@@ -327,7 +341,7 @@ impl<'a> Exchange<'a> {
 }
 
 fn stopping() -> io::Error {
-    io::Error::other("the Robot stops")
+    io::Error::other("the service stops")
 }
 
 fn json_of(framing: (String, String)) -> Answer {

@@ -5,10 +5,10 @@ use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use super::errors;
 use super::exchange::{Exchange, Next};
 use super::fault::Fault;
-use super::record::Event;
+use super::record::Traffic;
+use super::service::Service;
 use super::state::Shared;
 use super::wire::{self, Ending, Wire};
 use crate::http::{ReadError, Reader};
@@ -17,7 +17,7 @@ use crate::http::{ReadError, Reader};
 const MAX_CONNECTIONS: usize = 256;
 
 /// Gives a new connection a number and a thread.
-pub(super) fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
+pub(super) fn admit<S: Service>(shared: &Arc<Shared<S>>, stream: TcpStream, peer: IpAddr) {
     let Ok(handle) = stream.try_clone() else {
         return;
     };
@@ -30,7 +30,7 @@ pub(super) fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
         let number = state.connections;
         let fault = state.orders.strike_connection();
         if let Some(fault) = &fault {
-            state.tell(Event::HandshakeFault {
+            state.tell(Traffic::HandshakeFault {
                 connection: number,
                 fault: fault.name(),
             });
@@ -42,7 +42,7 @@ pub(super) fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
             peer,
         };
         let thread = thread::Builder::new()
-            .name(format!("robot-{number}"))
+            .name(format!("{}-{number}", S::NAME))
             .spawn(move || connection.run(stream, fault));
         match thread {
             Ok(thread) => state.threads.push(thread),
@@ -53,14 +53,14 @@ pub(super) fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: IpAddr) {
     });
 }
 
-struct Connection {
-    shared: Arc<Shared>,
+struct Connection<S: Service> {
+    shared: Arc<Shared<S>>,
     number: usize,
     peer: IpAddr,
 }
 
-impl Connection {
-    fn run(&self, mut stream: TcpStream, fault: Option<Fault>) {
+impl<S: Service> Connection<S> {
+    fn run(&self, mut stream: TcpStream, fault: Option<Fault<S::Quirk>>) {
         // Neither fails on an open socket; if one did, a test would only be slower.
         let _ = stream.set_nodelay(true);
         let _ = stream.set_read_timeout(Some(self.shared.idle));
@@ -73,7 +73,7 @@ impl Connection {
             }
             None => match Wire::open(stream, self.shared.tls.as_ref()) {
                 Ok(wire) => return self.converse(wire),
-                Err(error) => self.shared.look().tell(Event::HandshakeFailed {
+                Err(error) => self.shared.look().tell(Traffic::HandshakeFailed {
                     connection: self.number,
                     reason: error.to_string(),
                 }),
@@ -90,7 +90,7 @@ impl Connection {
                 Ok(None) => break Ending::Close,
                 Err(ReadError::Io) => break Ending::Close,
                 Err(ReadError::Refused(status)) => {
-                    let answer = errors::error(status, "BAD_REQUEST", "Bad request");
+                    let answer = S::bad_request(status);
                     let answer = answer.with_header("Connection", "close");
                     let whole = [answer.head(), answer.body].concat();
                     break match wire.send(&whole) {
@@ -111,7 +111,7 @@ impl Connection {
                 self.forget();
                 wire.end(ending);
             }
-            // The Robot must be able to cut it until the end.
+            // The service must be able to cut it until the end.
             Ending::Close | Ending::Drop => {
                 wire.end(ending);
                 self.forget();

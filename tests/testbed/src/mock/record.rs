@@ -1,7 +1,6 @@
-//! The requests received, and events for a person to follow.
+//! The requests received, and what happened to them, for a person to follow.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::http;
@@ -37,16 +36,27 @@ impl Received {
         http::login(&self.headers)
     }
 
+    /// The token, if it has Bearer authentication.
+    pub fn bearer(&self) -> Option<&str> {
+        http::bearer(&self.headers)
+    }
+
+    /// The body as JSON; `Null` if it is something else.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// The value of a field of the form; also `None` if the body is not a form.
     pub fn form_field(&self, name: &str) -> Option<String> {
         http::form_field(&self.headers, &self.body, name)
     }
 }
 
-/// Something worth a line; its `Display` is that line. It contains no password.
+/// Something that happened on a connection; its `Display` is a line. It contains no header, so no
+/// login and no token.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Event {
+pub enum Traffic {
     /// A request is being answered, or meets a fault that does not answer.
     Request {
         /// The connection it came on.
@@ -59,20 +69,6 @@ pub enum Event {
         fault: Option<String>,
         /// How long it has taken so far.
         took: Duration,
-    },
-    /// A switch that takes some time has begun.
-    Switching {
-        /// The failover IP.
-        ip: IpAddr,
-        /// How long it takes.
-        takes: Duration,
-    },
-    /// A failover IP has been routed to another server, or unrouted.
-    Routed {
-        /// The failover IP.
-        ip: IpAddr,
-        /// Its active server IP.
-        to: Option<IpAddr>,
     },
     /// A TLS handshake failed.
     HandshakeFailed {
@@ -90,10 +86,10 @@ pub enum Event {
     },
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for Traffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::Request {
+            Traffic::Request {
                 connection,
                 text,
                 status,
@@ -111,25 +107,23 @@ impl fmt::Display for Event {
                 let took = took.as_secs_f64();
                 write!(f, " (connection {connection}, after {took:.1} s)")
             }
-            Event::Switching { ip, takes } => {
-                write!(f, "{ip} is being switched, {:.1} s", takes.as_secs_f64())
-            }
-            Event::Routed { ip, to: Some(to) } => write!(f, "{ip} is routed to {to}"),
-            Event::Routed { ip, to: None } => write!(f, "{ip} is routed nowhere"),
-            Event::HandshakeFailed { connection, reason } => {
+            Traffic::HandshakeFailed { connection, reason } => {
                 write!(f, "handshake failed: {reason} (connection {connection})")
             }
-            Event::HandshakeFault { connection, fault } => {
+            Traffic::HandshakeFault { connection, fault } => {
                 write!(f, "handshake: fault {fault} (connection {connection})")
             }
         }
     }
 }
 
-/// Method, path and body as one line, with other characters escaped.
+/// Method, path and body as one line, with control characters escaped.
 pub(super) fn one_line(request: &http::Request) -> String {
     let body = String::from_utf8_lossy(&request.body);
     let text = format!("{} {} {body}", request.method, request.path);
-    let line: String = text.trim_end().escape_debug().take(200).collect();
-    line
+    let escaped = text.trim_end().chars().map(|c| match c {
+        '"' | '\'' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    });
+    escaped.collect::<String>().chars().take(200).collect()
 }
