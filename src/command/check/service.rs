@@ -12,7 +12,7 @@ use crate::robot::{self, Access, Exchange, FailoverFound, Link, Server, SetupErr
 use crate::sys;
 use crate::takeover::Problem;
 
-/// How long one request may take.
+/// How long one request may take, if timeout is not less.
 const REQUEST: Duration = Duration::from_secs(15);
 /// With fewer requests left than this, a takeover may run out of them.
 const FEW_REQUESTS: u64 = 10;
@@ -123,7 +123,7 @@ impl Services {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .note_look(sys::uptime());
-        let exchange = robot::ask_failover(order, REQUEST)?;
+        let exchange = robot::ask_failover(order, order.timeout.min(REQUEST))?;
         let entry = (account.clone(), order.failover_ip, url, exchange.clone());
         self.failovers.push(entry);
         Ok(exchange)
@@ -139,7 +139,9 @@ impl Services {
         let exchange = match known {
             Some((_, exchange)) => exchange.clone(),
             None => {
-                let exchange = robot::ask_servers(order, REQUEST).ok().flatten();
+                let exchange = robot::ask_servers(order, order.timeout.min(REQUEST))
+                    .ok()
+                    .flatten();
                 self.servers.push((account.clone(), exchange.clone()));
                 exchange
             }

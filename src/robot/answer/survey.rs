@@ -115,3 +115,92 @@ fn server(object: &Value) -> Server {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader() -> Reader<'static> {
+        Reader {
+            failover_ip: "4.4.4.4".parse().unwrap(),
+            ours: "1.1.1.1".parse().unwrap(),
+            is_custom: false,
+            sent_from: None,
+            secrets: &[],
+        }
+    }
+
+    fn survey(status: u16, body: &str) -> String {
+        let answer = Answer {
+            status,
+            location: None,
+            body: body.as_bytes(),
+        };
+        match reader().survey(&answer) {
+            Access::Granted(FailoverFound::Here {
+                netmask,
+                active,
+                is_switching,
+            }) => format!("here {netmask:?} {active:?} {is_switching}"),
+            Access::Granted(FailoverFound::Misnamed(_)) => "misnamed".into(),
+            Access::LoginRefused(_) => "login".into(),
+            Access::Limited(_) => "limited".into(),
+            Access::NotFound(_) => "not found".into(),
+            Access::Unusable(_) => "unusable".into(),
+        }
+    }
+
+    #[test]
+    fn each_answer_tells_something_else() {
+        let error = |code: &str| format!("{{\"error\":{{\"code\":\"{code}\"}}}}");
+        for (status, body, expected) in [
+            (
+                200,
+                r#"{"failover":{"active_server_ip":null}}"#.into(),
+                "here None None false",
+            ),
+            (
+                200,
+                r#"{"failover":{"ip":"4.4.4.4","netmask":"255.255.255.255","status":"processing",
+                    "active_server_ip":"2.2.2.2"}}"#
+                    .into(),
+                "here Some(255.255.255.255) Some(2.2.2.2) true",
+            ),
+            (
+                200,
+                r#"{"failover":{"ip":"4.4.4.0","netmask":"255.255.255.248",
+                    "active_server_ip":null}}"#
+                    .into(),
+                "misnamed",
+            ),
+            (200, "<html>".into(), "unusable"),
+            (401, String::new(), "login"),
+            (403, String::new(), "limited"),
+            (403, error("RATE_LIMIT_EXCEEDED"), "limited"),
+            (429, String::new(), "limited"),
+            (404, error("NOT_FOUND"), "not found"),
+            (404, String::new(), "unusable"),
+            (302, String::new(), "unusable"),
+            (503, String::new(), "unusable"),
+        ] {
+            assert_eq!(survey(status, &body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_address_and_by_its_network() {
+        let body = br#"[{"server":{"server_ip":"1.1.1.1","server_ipv6_net":"2a01:4f8:1::",
+            "server_number":7}},{"server":{"server_ip":null,"server_ipv6_net":null}},{}]"#;
+        let answer = Answer {
+            status: 200,
+            location: None,
+            body,
+        };
+        let Access::Granted(servers) = reader().servers(&answer) else {
+            panic!("not granted");
+        };
+        let has = |address: &str| servers[0].has(address.parse().unwrap());
+        assert!(has("1.1.1.1") && has("2a01:4f8:1::") && !has("2.2.2.2"));
+        assert_eq!((servers.len(), servers[0].number), (3, Some(7)));
+    }
+}
