@@ -394,7 +394,7 @@ fn alarm_not_for_what_passes(context: &Context) {
     let action = action(&robot, "alarm=pager");
     let node = context.start(&lone_node(&action).line("alarm = pager log:PAGER"));
     wait(&node, "ERROR 4.4.4.4 is not routed", PATIENCE);
-    wait(&node, "as the last resort", PATIENCE);
+    wait(&node, "standing for election again", PATIENCE);
     assert!(!node.log().contains("PAGER"), "{}", node.log().text());
 }
 
