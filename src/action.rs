@@ -65,9 +65,11 @@ pub fn failoverip(call: &Call) -> bool {
     let began = sys::uptime();
     // Only a lord hook that fails has consequences for the node.
     let member = call.member.filter(|member| member.is_lord_hook(call.place));
+    let acting = call.caller.legion_thread().zip(member);
+    let standstill = call.standstill.last(began);
     let end = match Order::parse(call.argument) {
-        Ok(order) => match call.caller.legion_thread().zip(member) {
-            Some((_, member)) if member.has_old_votes(began, call.standstill.last(began)) => {
+        Ok(order) => match acting {
+            Some((thread, member)) if member.has_old_votes(thread, began, standstill) => {
                 End::Outdated
             }
             Some(_) | None => take_over(call, order),
@@ -83,7 +85,7 @@ pub fn failoverip(call: &Call) -> bool {
     if let Some(member) = call.member {
         member.note_takeover(began, now, call.place, matches!(end, End::Succeeded));
     }
-    match (&end, call.caller.legion_thread().zip(member)) {
+    match (&end, acting) {
         (End::Outdated, Some((thread, member))) => {
             log!(
                 NAME,

@@ -123,7 +123,14 @@ impl Member {
 
     /// Whether the votes that elected this node may be older than its last standstill. They are old
     /// until each peer has announced itself again, or was dropped for its silence.
-    pub fn has_old_votes(&self, now: Duration, standstill: Option<Duration>) -> bool {
+    ///
+    /// A lord hook that is called after one that has just forgotten the votes has none at all.
+    pub fn has_old_votes(
+        &self,
+        thread: &LegionThread,
+        now: Duration,
+        standstill: Option<Duration>,
+    ) -> bool {
         let Some(standstill) = standstill else {
             return false;
         };
@@ -133,7 +140,7 @@ impl Member {
             .state()
             .revoted
             .is_some_and(|revoted| revoted >= standstill);
-        is_recent && !has_revoted
+        is_recent && !(has_revoted && self.legion.is_voted_for(thread))
     }
 
     /// Makes the legion vote again: what the peers have said so far is forgotten, and the lord hook
