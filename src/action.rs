@@ -66,6 +66,7 @@ pub fn failoverip(call: &Call) -> bool {
     // Only a lord hook that fails has consequences for the node.
     let member = call.member.filter(|member| member.is_lord_hook(call.place));
     let acting = call.caller.legion_thread().zip(member);
+    let _acting = acting.map(|(_, member)| member.begin_action());
     let standstill = call.standstill.last(began);
     let end = match Order::parse(call.argument) {
         Ok(order) => match acting {
@@ -91,10 +92,10 @@ pub fn failoverip(call: &Call) -> bool {
                 NAME,
                 "not taking over: this node was paused or isolated, so the votes that elected it are out of date; voting again"
             );
-            member.vote_again(thread, now);
+            member.vote_again(thread, now, call.place);
         }
         (End::Failed { for_good }, Some((thread, member))) => {
-            member.step_back(thread, now, *for_good);
+            member.step_back(thread, now, call.place, *for_good);
         }
         (End::Succeeded | End::Failed { .. } | End::Outdated, _) => {}
     }

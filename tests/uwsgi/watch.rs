@@ -200,6 +200,9 @@ fn a_paused_lord_takes_its_route_back(context: &Context) {
     cluster.is_settled_on(0);
     // The votes from before its pause are not acted on.
     assert_eq!(cluster.posts_of(0), 2, "{}", cluster.logs());
+    // Nor is the lordship that follows taken for one that uWSGI wrongly gave it.
+    let lordships = cluster.node(0).log().count(LORD);
+    assert_eq!(lordships, 2, "{}", cluster.logs());
 }
 
 /// Without `legion-death-on-lord-error` uWSGI calls the second hook although the first one failed.
