@@ -65,9 +65,12 @@ pub fn failoverip(call: &Call) -> bool {
     let began = sys::uptime();
     // Only a lord hook that fails has consequences for the node.
     let member = call.member.filter(|member| member.is_lord_hook(call.place));
+    let acting = call.caller.legion_thread().zip(member);
+    let _acting = acting.map(|(_, member)| member.begin_action());
+    let standstill = call.standstill.last(began);
     let end = match Order::parse(call.argument) {
-        Ok(order) => match call.caller.legion_thread().zip(member) {
-            Some((_, member)) if member.has_old_votes(began, call.standstill.last(began)) => {
+        Ok(order) => match acting {
+            Some((thread, member)) if member.has_old_votes(thread, began, standstill) => {
                 End::Outdated
             }
             Some(_) | None => take_over(call, order),
@@ -84,16 +87,16 @@ pub fn failoverip(call: &Call) -> bool {
     if let Some(member) = call.member {
         member.note_takeover(began, now, call.place, matches!(end, End::Succeeded));
     }
-    match (&end, call.caller.legion_thread().zip(member)) {
+    match (&end, acting) {
         (End::Outdated, Some((thread, member))) => {
             log!(
                 NAME,
                 "not taking over: this node was paused or isolated, so the votes that elected it are out of date; voting again"
             );
-            member.vote_again(thread, now);
+            member.vote_again(thread, now, call.place);
         }
         (End::Failed { for_good }, Some((thread, member))) => {
-            member.step_back(thread, now, *for_good);
+            member.step_back(thread, now, call.place, *for_good);
         }
         (End::Succeeded | End::Failed { .. } | End::Outdated, _) => {}
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::lordship::{Doubt, Lordship, Votes};
-use super::standing::{Candidacy, Observed, Rules, Standing, Valor};
+use super::standing::{Candidacy, FailedHook, Observed, Rules, Standing, Valor};
 use super::watch::{Cause, Finding, Verdict, Watch};
 use crate::metrics::{Figures, Place};
 use crate::order::Order;
@@ -29,6 +29,8 @@ struct State {
     routes: Vec<Route>,
     /// When the votes were last forgotten. Times are since the machine was started.
     revoted: Option<Duration>,
+    /// A lord action of ours is running.
+    is_acting: bool,
     /// How the node has stepped back, if that is not in the log yet.
     stepped_back: Option<String>,
 }
@@ -86,6 +88,7 @@ impl Member {
                 valor: Valor::new(legion),
                 routes: routes.collect(),
                 revoted: None,
+                is_acting: false,
                 stepped_back: None,
             }),
         }
@@ -121,9 +124,22 @@ impl Member {
 
     // Called within an action, on the legion thread; `note_takeover` also on the main thread.
 
+    /// A lord action of ours runs until the result is dropped.
+    pub fn begin_action(&self) -> Acting<'_> {
+        self.state().is_acting = true;
+        Acting(self)
+    }
+
     /// Whether the votes that elected this node may be older than its last standstill. They are old
     /// until each peer has announced itself again, or was dropped for its silence.
-    pub fn has_old_votes(&self, now: Duration, standstill: Option<Duration>) -> bool {
+    ///
+    /// A lord hook that is called after one that has just forgotten the votes has none at all.
+    pub fn has_old_votes(
+        &self,
+        thread: &LegionThread,
+        now: Duration,
+        standstill: Option<Duration>,
+    ) -> bool {
         let Some(standstill) = standstill else {
             return false;
         };
@@ -133,27 +149,29 @@ impl Member {
             .state()
             .revoted
             .is_some_and(|revoted| revoted >= standstill);
-        is_recent && !has_revoted
+        is_recent && !(has_revoted && self.legion.is_voted_for(thread))
     }
 
-    /// Makes the legion vote again: forgets the peers' votes. The lord hook is about to fail, which will
-    /// have no consequences.
-    pub fn vote_again(&self, thread: &LegionThread, now: Duration) {
+    /// Makes the legion vote again: what the peers have said so far is forgotten, and the lord hook
+    /// is about to fail without consequences.
+    pub fn vote_again(&self, thread: &LegionThread, now: Duration, place: usize) {
         self.legion.discard_backlog(thread);
         self.legion.forget_votes(thread);
         let mut state = self.state();
         state.revoted = Some(now);
-        state.valor.note_failed_action(self.legion, now);
+        state.valor.note_failed_action(self.legion, now, place);
     }
 
     /// A lord hook is about to fail: the node steps back.
-    pub fn step_back(&self, thread: &LegionThread, now: Duration, for_good: bool) {
+    pub fn step_back(&self, thread: &LegionThread, now: Duration, place: usize, for_good: bool) {
         let mut state = self.state();
-        state.candidacy.note_failure(now, for_good);
+        state
+            .candidacy
+            .note_failure(now, for_good, FailedHook::Ours(place));
         let seconds = self.rules.suspension.as_secs();
         match self.rules.is_movable() {
-            true => state.valor.step_back(self.legion, thread, now),
-            false => state.valor.note_silence(now),
+            true => state.valor.step_back(self.legion, thread, now, place),
+            false => state.valor.fall_silent(self.legion, thread, now, place),
         }
         state.stepped_back = Some(match (self.rules.is_movable(), for_good) {
             (true, true) => format!(
@@ -178,7 +196,8 @@ impl Member {
         let in_doubt = was_deaf || state.lordship.has_taken_over();
         state.lordship.note_takeover(began);
         if succeeded {
-            state.candidacy.note_success(began);
+            state.candidacy.note_success(place);
+            state.valor.note_success(place);
             let route = state
                 .routes
                 .iter_mut()
@@ -202,11 +221,23 @@ impl Member {
         let legion = self.legion;
         let mut tasks = Vec::new();
         let mut state = self.state();
-        let has_reacted = match self.rules.is_movable() {
-            true => state.valor.undo_suspension(legion, thread, now),
+        let is_acting = state.is_acting;
+        let has_drawn_conclusions = match self.rules.is_movable() {
+            true => state.valor.undo_suspension(legion, thread, now, is_acting),
             false => state.valor.revive_suspended(legion, thread, now),
         };
-        if has_reacted {
+        let movable = self.rules.is_movable();
+        if movable && state.valor.undo_foreign_suspension(legion, thread, now) {
+            state
+                .candidacy
+                .note_failure(now, false, FailedHook::Foreign);
+            tasks.push(Task::SteppedBack(format!(
+                "stepping back for {} s, because another lord hook failed: this node votes, but \
+                 stands for election only if no other node does",
+                self.rules.suspension.as_secs()
+            )));
+        }
+        if has_drawn_conclusions {
             tasks.extend(state.stepped_back.take().map(Task::SteppedBack));
             if !self.rules.is_movable() {
                 tasks.push(Task::Revived);
@@ -334,5 +365,18 @@ impl Member {
             }
         }
         verdict
+    }
+}
+
+/// A lord action of ours is running.
+pub struct Acting<'a>(&'a Member);
+
+impl Drop for Acting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_acting = false;
+        if self.0.rules.is_movable() {
+            state.valor.note_end_of_action(self.0.legion);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::standing::{Candidacy, Observed, Rules};
+use super::standing::{Candidacy, FailedHook, Observed, Rules};
 use crate::robot::LIMITS;
 use crate::takeover::{
     Bounds, Budget, Change, Clock, Look, Outcome, Problem, Provider, Surroundings, take_over,
@@ -173,7 +173,8 @@ fn go_through(nodes: usize, broken: Broken, outage: Duration) -> (Requests, Dura
             return (requests.take(), time.get() - until);
         }
         node.failed_last = true;
-        node.candidacy.note_failure(time.get(), false);
+        node.candidacy
+            .note_failure(time.get(), false, FailedHook::Ours(1));
     }
 }
 

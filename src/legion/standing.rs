@@ -35,12 +35,12 @@ const ASIDE: Duration = Duration::from_secs(10);
 const ASIDE_AGAIN: Duration = Duration::from_secs(20);
 /// How long a node steps back if `legion-death-on-lord-error` is missing.
 const DEFAULT_SUSPENSION: Duration = Duration::from_secs(60);
-/// How long uWSGI's reaction to a failed action is undone, once it has begun.
+/// The same in seconds, for a node that falls silent.
+const DEFAULT_SILENCE: libc::time_t = 60;
+/// For this long what uWSGI makes of a failed action is undone.
 const UNDO: Duration = Duration::from_secs(4);
-/// A takeover that begins within this time after a failure belongs to the same election.
-const SAME_ELECTION: Duration = Duration::from_secs(1);
-/// How many seconds uWSGI announces nothing after a failed action, so that it does not announce the
-/// node's death.
+/// uWSGI announces nothing for this long after a failed action, in seconds, so that it announces no
+/// death of its own.
 const SILENCE: libc::time_t = 2;
 
 /// How a node stands.
@@ -108,6 +108,17 @@ struct Failures {
     last: Duration,
     /// The last one: retrying does not help until somebody has fixed something.
     for_good: bool,
+    /// The lord hook that failed last.
+    hook: FailedHook,
+}
+
+/// A lord hook that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedHook {
+    /// One of ours, by where uWSGI keeps its argument.
+    Ours(usize),
+    /// A command or another plugin's.
+    Foreign,
 }
 
 /// Decides how a node stands. It has no side effects.
@@ -138,23 +149,23 @@ impl Candidacy {
         self.standing
     }
 
-    /// A takeover failed. The node does not stand for a while.
-    pub fn note_failure(&mut self, now: Duration, for_good: bool) {
+    /// A lord hook failed. The node does not stand for a while.
+    pub fn note_failure(&mut self, now: Duration, for_good: bool, hook: FailedHook) {
         let count = self.failures.map_or(0, |failures| failures.count) + 1;
         self.failures = Some(Failures {
             count,
             last: now,
             for_good,
+            hook,
         });
         self.standing = Standing::Voter;
         self.last_lord = None;
     }
 
-    /// A takeover that began at this time succeeded, so earlier failures no longer count, except that
-    /// of another hook in the same election.
-    pub fn note_success(&mut self, began: Duration) {
-        let is_same_election = |failures: &Failures| failures.last + SAME_ELECTION > began;
-        self.failures = self.failures.filter(is_same_election);
+    /// A hook of ours succeeded. It does not make up for another one that failed.
+    pub fn note_success(&mut self, place: usize) {
+        let is_another = |failures: &Failures| failures.hook != FailedHook::Ours(place);
+        self.failures = self.failures.filter(is_another);
     }
 
     /// The lordship was lost for good.
@@ -271,8 +282,22 @@ pub struct Valor {
 #[derive(Debug, Clone, Copy)]
 struct FailedAction {
     at: Duration,
-    /// When uWSGI's reaction was first undone.
+    hook: FailedHook,
+    /// When the first of uWSGI's conclusions was undone.
     undone: Option<Duration>,
+    /// The same hook has succeeded since, in a later election.
+    is_past: bool,
+}
+
+impl FailedAction {
+    fn new(at: Duration, hook: FailedHook) -> FailedAction {
+        FailedAction {
+            at,
+            hook,
+            undone: None,
+            is_past: false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -299,42 +324,77 @@ impl Valor {
     }
 
     /// Steps back within a failed lord action: announces the death with the old valor, and then
-    /// continues as a voter. Suppresses what uWSGI would announce after the action.
-    pub fn step_back(&mut self, legion: Legion, thread: &LegionThread, now: Duration) {
+    /// goes on as a voter. What uWSGI announces after the action is suppressed.
+    pub fn step_back(
+        &mut self,
+        legion: Legion,
+        thread: &LegionThread,
+        now: Duration,
+        place: usize,
+    ) {
         legion.set_dead(true);
         legion.announce(thread);
         legion.set_valor(0);
         self.written = 0;
         self.pending = None;
         legion.set_dead(false);
-        self.note_failed_action(legion, now);
+        self.note_failed_action(legion, now, place);
     }
 
-    /// A lord action is about to return an error. uWSGI's reaction to it will be undone.
-    pub fn note_failed_action(&mut self, legion: Legion, now: Duration) {
-        legion.set_suspended_until(sys::unix_time() + SILENCE);
-        self.failed = Some(FailedAction {
-            at: now,
-            undone: None,
-        });
+    /// A lord action returns an error. uWSGI then marks the node dead and suspends it, or makes it
+    /// Lord all the same; both will be undone.
+    pub fn note_failed_action(&mut self, legion: Legion, now: Duration, place: usize) {
+        silence(legion);
+        self.failed = Some(FailedAction::new(now, FailedHook::Ours(place)));
     }
 
-    /// Undoes uWSGI's reaction to a failed action. Returns `true` the first time that there is one.
-    pub fn undo_suspension(&mut self, legion: Legion, _: &MainThread, now: Duration) -> bool {
+    /// Another lord action of the same election has ended. uWSGI has not drawn its conclusions yet,
+    /// but the takeover's announcements look as if it had.
+    pub fn note_end_of_action(&mut self, legion: Legion) {
+        if self.is_within_failure() {
+            silence(legion);
+        }
+    }
+
+    /// A lord action succeeded, so the election in which it failed is long over.
+    pub fn note_success(&mut self, place: usize) {
+        if let Some(failed) = &mut self.failed {
+            failed.is_past |= failed.hook == FailedHook::Ours(place);
+        }
+    }
+
+    /// Undoes what uWSGI makes of a failed action. Returns whether that has begun just now.
+    /// `is_acting`: a lord action of ours is running.
+    pub fn undo_suspension(
+        &mut self,
+        legion: Legion,
+        _: &MainThread,
+        now: Duration,
+        is_acting: bool,
+    ) -> bool {
         let Some(failed) = &mut self.failed else {
             return false;
         };
-        let is_lord = legion.is_lord();
+        let is_lord = legion.is_lord() && !failed.is_past;
         let is_dead = legion.is_dead();
         if is_lord {
             legion.forget_lordship();
         }
-        if is_dead || legion.is_suspended() {
+        // Before uWSGI's conclusions, the silence keeps it from announcing a death.
+        let has_begun = is_lord || is_dead || failed.undone.is_some();
+        if has_begun && (is_dead || legion.is_suspended()) {
             legion.set_dead(false);
             legion.set_suspended_until(0);
         }
         match failed.undone {
-            None if is_lord || is_dead => {
+            _ if failed.is_past => self.failed = None,
+            None if has_begun => {
+                failed.undone = Some(now);
+                return true;
+            }
+            // uWSGI has made it Lord and taken that back between two cycles: it does so at once if
+            // the node is alone. It announces the node when it has called all hooks.
+            None if !is_acting && legion.suspended_until() == 0 => {
                 failed.undone = Some(now);
                 return true;
             }
@@ -347,7 +407,31 @@ impl Valor {
 
     /// Whether an action has failed and uWSGI has not reacted yet.
     pub fn is_within_failure(&self) -> bool {
-        self.failed.is_some_and(|failed| failed.undone.is_none())
+        let is_within = |failed: FailedAction| failed.undone.is_none() && !failed.is_past;
+        self.failed.is_some_and(is_within)
+    }
+
+    /// Makes a voter of a node that uWSGI has suspended because of a lord hook that is not ours.
+    /// Its death has been announced. Returns whether it was suspended so.
+    pub fn undo_foreign_suspension(
+        &mut self,
+        legion: Legion,
+        _: &MainThread,
+        now: Duration,
+    ) -> bool {
+        let is_foreign = self.failed.is_none() && self.pending.is_none();
+        if !is_foreign || !legion.is_dead() || !legion.is_suspended() {
+            return false;
+        }
+        legion.set_valor(0);
+        self.written = 0;
+        legion.set_dead(false);
+        legion.set_suspended_until(0);
+        self.failed = Some(FailedAction {
+            undone: Some(now),
+            ..FailedAction::new(now, FailedHook::Foreign)
+        });
+        true
     }
 
     /// Makes `target` the node's valor: at once, or `announced` over the next cycles (`advance`), so
@@ -407,6 +491,9 @@ impl Valor {
     /// its dead mark. Clears it while the node is suspended, and so announces nothing. Returns whether
     /// the mark was set.
     pub fn revive_suspended(&mut self, legion: Legion, _: &MainThread, now: Duration) -> bool {
+        if self.failed.is_some() && legion.is_lord() {
+            legion.forget_lordship();
+        }
         let has_failed = self
             .failed
             .is_some_and(|failed| now.saturating_sub(failed.at) >= UNDO);
@@ -420,14 +507,26 @@ impl Valor {
         revived
     }
 
-    /// A lord action is about to return an error, and uWSGI will make this node fall silent, because its
-    /// valor cannot be changed.
-    pub fn note_silence(&mut self, now: Duration) {
-        self.failed = Some(FailedAction {
-            at: now,
-            undone: None,
-        });
+    /// The same node is to fall silent as uWSGI does it, or as uWSGI would if it were told to.
+    pub fn fall_silent(
+        &mut self,
+        legion: Legion,
+        thread: &LegionThread,
+        now: Duration,
+        place: usize,
+    ) {
+        if settings::death_on_lord_error().is_none() {
+            legion.set_dead(true);
+            legion.announce(thread);
+            legion.set_suspended_until(sys::unix_time() + DEFAULT_SILENCE);
+        }
+        self.failed = Some(FailedAction::new(now, FailedHook::Ours(place)));
     }
+}
+
+/// Suppresses what uWSGI announces right after a failed action.
+fn silence(legion: Legion) {
+    legion.set_suspended_until(sys::unix_time() + SILENCE);
 }
 
 #[cfg(test)]
@@ -440,6 +539,8 @@ mod tests {
         no_preempt: false,
         tolerance: Duration::from_secs(5),
     };
+
+    const HOOK: FailedHook = FailedHook::Ours(1);
 
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -471,7 +572,7 @@ mod tests {
     #[test]
     fn a_node_that_failed_for_good_votes_until_the_suspension_is_over() {
         let mut candidacy = Candidacy::new(RULES);
-        candidacy.note_failure(at(100), true);
+        candidacy.note_failure(at(100), true, HOOK);
         for second in 100..400 {
             assert_eq!(candidacy.decide(alone(second)), Standing::Voter, "{second}");
             assert_eq!(candidacy.valor(), 0);
@@ -482,7 +583,7 @@ mod tests {
     #[test]
     fn a_node_that_failed_stands_again_when_nobody_else_does() {
         let mut candidacy = Candidacy::new(RULES);
-        candidacy.note_failure(at(100), false);
+        candidacy.note_failure(at(100), false, HOOK);
         assert_eq!(candidacy.decide(alone(109)), Standing::Voter);
         assert_eq!(candidacy.decide(seen(110)), Standing::Voter);
         assert_eq!(candidacy.decide(alone(111)), Standing::LastResort);
@@ -494,7 +595,7 @@ mod tests {
         let first = candidacy.valor();
         assert!((1..LEAST_CONFIGURED).contains(&first), "{first}");
         // Lower with each failure in a row, so that others go first.
-        candidacy.note_failure(at(120), false);
+        candidacy.note_failure(at(120), false, HOOK);
         assert_eq!(candidacy.decide(alone(139)), Standing::Voter);
         assert_eq!(candidacy.decide(alone(140)), Standing::LastResort);
         assert!((1..first).contains(&candidacy.valor()));
@@ -507,15 +608,20 @@ mod tests {
     #[test]
     fn a_takeover_that_succeeds_makes_it_fit() {
         let mut candidacy = Candidacy::new(RULES);
-        candidacy.note_failure(at(100), false);
-        candidacy.note_success(at(100));
-        assert_eq!(
-            candidacy.decide(seen(101)),
-            Standing::Voter,
-            "another hook failed"
-        );
-        candidacy.note_success(at(111));
-        assert_eq!(candidacy.decide(seen(112)), Standing::Fit);
+        candidacy.note_failure(at(100), false, HOOK);
+        candidacy.note_success(1);
+        assert_eq!(candidacy.decide(seen(101)), Standing::Fit);
+    }
+
+    #[test]
+    fn a_hook_that_succeeds_does_not_make_up_for_another() {
+        let mut candidacy = Candidacy::new(RULES);
+        for hook in [HOOK, FailedHook::Foreign] {
+            candidacy.note_failure(at(100), false, hook);
+            // However long after that: the hooks between them may take their time.
+            candidacy.note_success(2);
+            assert_eq!(candidacy.decide(seen(109)), Standing::Voter, "{hook:?}");
+        }
     }
 
     #[test]
@@ -527,7 +633,7 @@ mod tests {
         };
         assert_eq!(sick.decide(is_sick), Standing::Sick);
         let mut failed = Candidacy::new(RULES);
-        failed.note_failure(at(1), false);
+        failed.note_failure(at(1), false, HOOK);
         failed.decide(alone(50));
         assert!(failed.valor() < sick.valor() && sick.valor() < LEAST_CONFIGURED);
     }

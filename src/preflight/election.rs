@@ -36,6 +36,16 @@ impl Findings {
         }
     }
 
+    /// An option that works by changing the valor needs room below it.
+    pub(super) fn check_effect(&mut self, option: &str, legion: &str, valor: u64) {
+        if (1..LEAST_CONFIGURED).contains(&valor) {
+            self.warnings.push(format!(
+                "legion \"{legion}\": {option} has no effect, because the valor of this node \
+                 ({valor}) is below {LEAST_CONFIGURED}"
+            ));
+        }
+    }
+
     pub(super) fn check_election(&mut self, legion: Legion, ours: &[Hook]) {
         let name = legion.name();
         let (peers, quorum) = legion.electorate();
@@ -193,6 +203,15 @@ mod tests {
             findings.check_valor("failover", valor);
             let found = (!findings.mistakes.is_empty(), !findings.warnings.is_empty());
             assert_eq!(found, (is_mistake, is_warning), "{valor}");
+        }
+    }
+
+    #[test]
+    fn an_option_without_effect_is_warned_of() {
+        for (valor, warned) in [(0, 0), (1, 1), (999, 1), (1000, 0), (65_535, 0)] {
+            let mut findings = Findings::default();
+            findings.check_effect("hetzner-health", "failover", valor);
+            assert_eq!(findings.warnings.len(), warned, "{valor}");
         }
     }
 

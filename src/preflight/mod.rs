@@ -5,6 +5,7 @@ mod election;
 
 use std::ffi::CStr;
 use std::fmt::Display;
+use std::net::IpAddr;
 
 use crate::order::health::{self, HealthCheck};
 use crate::order::{Mistake, Order, Reason, Trust};
@@ -65,6 +66,7 @@ pub fn check(options: &Options) -> Findings {
         for hook in &ours {
             findings.check_hook(&legion.name(), hook);
         }
+        findings.check_contradictions(&legion.name(), &ours);
         if !ours.is_empty() {
             findings.check_election(legion, &ours);
             findings.legions.push(legion);
@@ -147,6 +149,23 @@ impl Findings {
         }
     }
 
+    /// Each hook would undo the other's route, and take it back when it looks.
+    fn check_contradictions(&mut self, legion: &str, hooks: &[Hook]) {
+        let lord_hooks = hooks.iter().filter(|hook| hook.event == "lord");
+        let mut targets: Vec<(IpAddr, IpAddr)> = Vec::new();
+        for order in lord_hooks.filter_map(|hook| Order::parse(&hook.argument).ok()) {
+            let (ip, server) = (order.failover_ip, order.active_ip);
+            let is_another = |(known, other): &&(IpAddr, IpAddr)| *known == ip && *other != server;
+            if let Some((_, other)) = targets.iter().find(is_another) {
+                self.mistakes.push(format!(
+                    "legion \"{legion}\", legion-lord: two hooks route {ip} to different servers, \
+                     {other} and {server}: remove one of them"
+                ));
+            }
+            targets.push((ip, server));
+        }
+    }
+
     fn check_check(&mut self, place: &str, hook: &Hook) {
         let action = &hook.action;
         if hook.event != "setup" {
@@ -177,7 +196,9 @@ impl Findings {
         let legion = *found?;
         if !self.legions.contains(&legion) {
             self.legions.push(legion);
+            self.check_valor(name, legion.valor());
         }
+        self.check_effect(&option, name, legion.valor());
         Some(legion)
     }
 

@@ -96,6 +96,14 @@ impl Legion {
         });
     }
 
+    /// Whether all peers vote for this node, as they do whenever uWSGI elects it.
+    pub fn is_voted_for(self, thread: &LegionThread) -> bool {
+        let ours = self.uuid();
+        let mut is_voted_for = true;
+        self.for_each_peer(thread, |peer| is_voted_for &= peer.lord_uuid == ours);
+        is_voted_for
+    }
+
     fn for_each_peer(self, _: &LegionThread, mut change: impl FnMut(&mut uwsgi_legion_node)) {
         // SAFETY: only the legion thread, which this runs on, changes the list.
         unsafe {

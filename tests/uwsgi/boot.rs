@@ -16,6 +16,8 @@ pub const TESTS: &[Test] = tests![
     boot_refuses_missing_files,
     boot_warns_of_a_low_tolerance,
     boot_warns_of_http,
+    boot_warns_of_options_without_effect,
+    boot_refuses_hooks_that_contradict_each_other,
     boot_refuses_a_legion_that_would_never_elect,
     boot_refuses_a_control_character_in_the_login,
     boot_refuses_the_secret_of_the_legion_in_a_value,
@@ -51,6 +53,35 @@ pub fn errors(node: &Node) -> Vec<String> {
         .iter()
         .filter_map(|line| line.strip_prefix("[hetzner] ERROR "));
     errors.map(String::from).collect()
+}
+
+/// The legion has no hook of ours.
+fn boot_warns_of_options_without_effect(context: &Context) {
+    let config = NodeConfig::new()
+        .line(Legion::of(1).member(0).replace(" 9999 ", " 7 "))
+        .line("hetzner-nopreempt = failover")
+        .line("hetzner-health = failover url=tcp://127.0.0.1:1");
+    let node = context.start(&config);
+    for option in ["hetzner-nopreempt", "hetzner-health"] {
+        let part = format!("[hetzner] WARNING legion \"failover\": {option} has no effect");
+        wait(&node, &part, PATIENCE);
+    }
+    wait(&node, "the valor of this node (7) is below 1000", PATIENCE);
+}
+
+/// Such as a line that was copied from another server and not removed.
+fn boot_refuses_hooks_that_contradict_each_other(context: &Context) {
+    let robot = robot();
+    let config = |active_ip| {
+        let another = action_to(&robot, active_ip, "");
+        lone_node(&action(&robot, "")).line(format!("legion-lord = failover {another}"))
+    };
+    let errors = errors(&refused(context, &config("3.3.3.3")));
+    let line = "legion \"failover\", legion-lord: two hooks route 4.4.4.4 to different servers, \
+                1.1.1.1 and 3.3.3.3: remove one of them";
+    assert_eq!(errors, [line]);
+    let node = context.start(&config("1.1.1.1"));
+    wait(&node, "i am now the Lord", PATIENCE);
 }
 
 fn boot_says_the_version(context: &Context) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use testbed::health::{Application, Behaviour};
 use testbed::robot::{Fault, Method, When};
-use testbed::uwsgi::PATIENCE;
+use testbed::uwsgi::{Legion, NodeConfig, PATIENCE};
 
 use crate::Test;
 use crate::cluster::{Cluster, LORD, SERVERS};
@@ -22,6 +22,9 @@ pub const TESTS: &[Test] = tests![
     standing_five_nodes_two_failing,
     standing_ends_with_the_process,
     standing_without_death_on_lord_error,
+    standing_alone_without_death_on_lord_error,
+    standing_of_a_low_valor_without_death_on_lord_error,
+    standing_after_another_hook_failed,
     standing_beside_nodes_without_the_plugin,
     health_a_sick_application_hands_over,
     health_a_hanging_application_hands_over,
@@ -199,6 +202,56 @@ fn standing_without_death_on_lord_error(context: &Context) {
     cluster.wait(1, LORD);
 }
 
+/// uWSGI makes it Lord, and takes that back at once, before the master's next cycle.
+fn standing_alone_without_death_on_lord_error(context: &Context) {
+    let robot = robot();
+    let unavailable = Fault::error(503, "INTERNAL_ERROR", "maintenance");
+    robot.order(When::Always(Method::Any), unavailable);
+    let config = NodeConfig::new()
+        .line(Legion::of(1).member(0))
+        .line(format!(
+            "legion-lord = failover {}",
+            action(&robot, "timeout=2,deadline=4")
+        ))
+        .line("legion-freq = 1\nlegion-tolerance = 5");
+    let node = context.start(&config);
+    wait(&node, STEPPED_BACK, PATIENCE);
+    robot.clear_orders();
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
+}
+
+/// It has no room to step back by its valor, and uWSGI does not suspend it.
+fn standing_of_a_low_valor_without_death_on_lord_error(context: &Context) {
+    let robot = robot();
+    robot.order(
+        When::Once(Method::Post),
+        Fault::error(404, "NOT_FOUND", "on purpose"),
+    );
+    let config = NodeConfig::new()
+        .line(Legion::of(1).member(0).replace(" 9999 ", " 7 "))
+        .line(format!("legion-lord = failover {}", action(&robot, "")))
+        .line("legion-freq = 1\nlegion-tolerance = 5");
+    let node = context.start(&config);
+    wait(&node, "ERROR 4.4.4.4 is not routed", PATIENCE);
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", 2 * PATIENCE);
+}
+
+/// uWSGI suspends a node for every lord hook that fails, and would never let it rejoin.
+fn standing_after_another_hook_failed(context: &Context) {
+    let directory = tempfile::tempdir().unwrap();
+    let repaired = directory.path().join("repaired");
+    let hook = format!("legion-lord = failover cmd:test -e {}", repaired.display());
+    // Long enough to see the address rest there.
+    let cluster = Cluster::new(context, |_| {})
+        .with("legion-death-on-lord-error = 30")
+        .with_lines_of(0, &hook)
+        .started();
+    cluster.wait(0, "ERROR, lord hook returned");
+    cluster.is_settled_on(1);
+    std::fs::write(repaired, "").unwrap();
+    cluster.is_settled_on(0);
+}
+
 /// Their peers see valors that change, and nothing else.
 fn standing_beside_nodes_without_the_plugin(context: &Context) {
     let mut cluster = cluster(context).without_plugin(2);
@@ -278,10 +331,15 @@ fn health_all_sick_and_the_address_rests(context: &Context) {
 fn health_a_node_that_starts_is_not_fit_at_once(context: &Context) {
     let (mut cluster, applications) = with_applications(context);
     applications[0].set(Behaviour::Status(503)).unwrap();
-    for node in 0..3 {
+    // If all started together, none of them would be fit at first.
+    for node in [1, 2] {
         cluster.start(node);
     }
     cluster.is_settled_on(1);
+    cluster.start(0);
+    cluster.wait(0, "sick: http");
+    cluster.wait_for_rounds(0, 8);
+    assert_eq!(cluster.lords(), [1], "{}", cluster.logs());
     assert_eq!(cluster.posts_of(0), 0, "{}", cluster.logs());
     applications[0].set(Behaviour::Status(200)).unwrap();
     cluster.is_settled_on(0);

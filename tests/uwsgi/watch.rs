@@ -20,7 +20,8 @@ pub const TESTS: &[Test] = tests![
     old_votes_are_not_acted_on,
     old_votes_after_an_isolation_of_12_s,
     old_votes_after_an_isolation_of_2_s,
-    a_paused_lord_takes_its_route_back
+    a_paused_lord_takes_its_route_back,
+    old_votes_are_not_acted_on_by_a_second_hook
 ];
 
 /// The shortest `watch` is 60 s; a look that finds the IP elsewhere looks again after 5 s.
@@ -199,4 +200,31 @@ fn a_paused_lord_takes_its_route_back(context: &Context) {
     cluster.is_settled_on(0);
     // The votes from before its pause are not acted on.
     assert_eq!(cluster.posts_of(0), 2, "{}", cluster.logs());
+    // Nor is the lordship that follows taken for one that uWSGI wrongly gave it.
+    let lordships = cluster.node(0).log().count(LORD);
+    assert_eq!(lordships, 2, "{}", cluster.logs());
+}
+
+/// Without `legion-death-on-lord-error` uWSGI calls the second hook although the first one failed.
+fn old_votes_are_not_acted_on_by_a_second_hook(context: &Context) {
+    let cluster = Cluster::new(context, |_| {}).with("");
+    let hooks = cluster.config(0).ini();
+    let hook = hooks.lines().find(|line| line.starts_with("legion-lord"));
+    let hook = hook.expect("a hook").to_string();
+    let cluster = cluster.with_lines_of(0, &hook).started();
+    cluster.is_settled_on(0);
+    cluster.node(0).signal(libc::SIGSTOP);
+    cluster.wait(1, LORD);
+    cluster.wait_for_route(1);
+    cluster.node(0).signal(libc::SIGCONT);
+    cluster.is_settled_on(0);
+    let lines = cluster.node(0).log().lines();
+    let signs = lines.iter().filter_map(|line| match line {
+        line if line.ends_with("4.4.4.4 -> 1.1.1.1") => Some("takes over"),
+        line if line.ends_with("voting again") => Some("votes again"),
+        _ => None,
+    });
+    let expected = [["takes over"; 2], ["votes again"; 2], ["takes over"; 2]];
+    let signs: Vec<&str> = signs.collect();
+    assert_eq!(signs, expected.concat(), "{}", cluster.logs());
 }
