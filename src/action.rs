@@ -126,7 +126,7 @@ fn take_over(call: &Call, order: Order) -> End {
         },
         log: &mut |line| log!(NAME, "{} -> {}: {line}", target.ip, target.server),
     };
-    call.history.note_begin();
+    let _running = call.history.begin();
     let (worker_mandate, standstill) = (mandate.clone(), call.standstill);
     let ended = run_with_heartbeat(&mut heartbeat, deadline, bound, move |lines| {
         let is_elected = || worker_mandate.is_valid(standstill);

@@ -33,6 +33,15 @@ pub struct PastTakeovers {
     pub failed_last: bool,
 }
 
+/// A takeover that is running.
+pub struct Running<'a>(&'a History);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.inner().running -= 1;
+    }
+}
+
 impl History {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -67,19 +76,20 @@ impl History {
         found.map_or(PastTakeovers::default(), |(_, past)| *past)
     }
 
-    pub fn note_begin(&self) {
+    /// A takeover runs until the result is dropped.
+    pub fn begin(&self) -> Running<'_> {
         let mut inner = self.inner();
         inner.running += 1;
         inner.begun += 1;
+        Running(self)
     }
 
     /// A takeover has ended; `None` if it sent nothing.
     pub fn note_end(&self, address: &Url, succeeded: Option<bool>) {
-        let mut inner = self.inner();
-        inner.running -= 1;
         let Some(succeeded) = succeeded else {
             return;
         };
+        let mut inner = self.inner();
         let index = inner.pasts.iter().position(|(known, _)| known == address);
         let past = index.map_or(PastTakeovers::default(), |index| {
             inner.pasts.remove(index).1
@@ -146,9 +156,10 @@ mod tests {
             (Some(false), true, true),
             (None, true, true),
         ] {
-            history.note_begin();
+            let running = history.begin();
             assert_eq!(history.takeovers(), None);
             history.note_end(&url, succeeded);
+            drop(running);
             let past = PastTakeovers {
                 has_routed,
                 failed_last,

@@ -6,6 +6,7 @@ use std::mem::zeroed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::action::{self, Call, Looked, Target};
 use crate::command::{self, Orders};
@@ -22,6 +23,9 @@ use crate::sys::{self, process};
 use crate::uwsgi::abi::{ActionFunction, PLUGIN_ROOM, uwsgi_legion, uwsgi_option, uwsgi_plugin};
 use crate::uwsgi::metrics::Metric;
 use crate::uwsgi::{self, Caller, Legion, MainThread, NAME, legacy_cipher, log};
+
+/// A look ends by itself within half a minute; only a file that hangs, or a bug, makes it longer.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 /// What uWSGI's actions return.
 const DONE: c_int = 0;
@@ -49,6 +53,8 @@ struct State {
 
 /// A look at a route, on a thread of its own.
 struct RunningLook {
+    /// In time since the machine was started.
+    begun: Duration,
     thread: JoinHandle<Looked>,
     target: Target,
     alarm: Option<Vec<u8>>,
@@ -454,36 +460,53 @@ fn begin_look(index: usize, member: &Member, route: usize, cause: Cause) {
     member.note_look(route, sys::uptime());
     let (target, budget) = (Target::of(&order), STATE.history().budget(&order));
     let alarm = order.alarm.clone();
-    // Without a thread it is tried again when the next look is due.
-    if let Ok(thread) = action::look(order, budget) {
-        *running = Some(RunningLook {
-            thread,
-            target,
-            alarm,
-            member: index,
-            route,
-            cause,
-            takeovers,
-        });
+    match action::look(order, budget) {
+        Ok(thread) => {
+            *running = Some(RunningLook {
+                thread,
+                begun: sys::uptime(),
+                target,
+                alarm,
+                member: index,
+                route,
+                cause,
+                takeovers,
+            });
+        }
+        Err(_) => member.postpone_look(route, cause),
     }
 }
 
 /// Does what follows from a look that has ended.
 fn finish_look() {
     let mut running = STATE.look.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(look) = running.take_if(|look| look.thread.is_finished()) else {
+    let now = sys::uptime();
+    let is_overdue = |look: &RunningLook| now.saturating_sub(look.begun) >= LONGEST_LOOK;
+    let has_ended = |look: &mut RunningLook| look.thread.is_finished() || is_overdue(look);
+    let Some(look) = running.take_if(has_ended) else {
         return;
     };
     drop(running);
-    let Ok(Looked { finding, requests }) = look.thread.join() else {
-        return;
-    };
     let member = &STATE.members()[look.member];
+    if !look.thread.is_finished() {
+        // Its thread is left alone, so that it does not keep other looks from being made.
+        let ip = look.target.ip;
+        log!(
+            action::NAME,
+            "{ip}: WARNING a look at the route did not end in time: reading a file hangs, or this \
+             is a bug in uwsgi-hetzner"
+        );
+        return member.postpone_look(look.route, look.cause);
+    }
+    let Ok(Looked { finding, requests }) = look.thread.join() else {
+        return member.postpone_look(look.route, look.cause);
+    };
     if let Some(address) = member.figures.address(look.target.ip) {
         address.note_requests(requests);
     }
+    // A takeover may have moved the address since.
     if STATE.history().takeovers() != Some(look.takeovers) || !member.legion.is_lord() {
-        return;
+        return member.postpone_look(look.route, look.cause);
     }
     let log_note = |note: &Note| {
         let alarm = look.alarm.as_deref().filter(|_| note.is_alarming());

@@ -1,6 +1,7 @@
 //! Probes an application, on a thread of its own for each health check.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -49,7 +50,10 @@ impl RunningCheck {
                 let mut prober = Prober::new(check);
                 loop {
                     let begun = Instant::now();
-                    state.note(prober.probe());
+                    let probe = catch_unwind(AssertUnwindSafe(|| prober.probe()));
+                    state.note(probe.unwrap_or_else(|_| {
+                        Err("could not be probed, because of a bug in uwsgi-hetzner".into())
+                    }));
                     thread::sleep(prober.check.interval.saturating_sub(begun.elapsed()));
                 }
             })

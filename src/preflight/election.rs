@@ -10,6 +10,8 @@ use crate::uwsgi::settings::death_on_lord_error;
 use crate::uwsgi::{Hook, Legion, PeerAddress, legacy_cipher};
 
 const MOST_PLUS_ONE: u64 = MOST + 1;
+/// `check-interval` by default.
+const DEFAULT_CYCLE: Duration = Duration::from_secs(1);
 /// The shortest sensible suspension, in seconds: the others have to agree on another Lord.
 const LEAST_SUSPENSION: u64 = 3;
 
@@ -144,6 +146,18 @@ impl Findings {
             ));
         }
     }
+
+    /// A pause is noticed by the master's cycles, so they must be shorter than what peers tolerate.
+    pub(super) fn check_cycle(&mut self, cycle: Duration, interval: Duration, tolerance: Duration) {
+        if 2 * cycle > tolerance.saturating_sub(interval).max(2 * DEFAULT_CYCLE) {
+            self.warnings.push(format!(
+                "check-interval ({} s) is too long for legion-tolerance ({} s): a pause of this node \
+                 may not be noticed; set it to 1",
+                cycle.as_secs(),
+                tolerance.as_secs()
+            ));
+        }
+    }
 }
 
 /// Whether a host is an IPv4 address, or a name that has one. An empty one means all addresses.
@@ -249,6 +263,25 @@ mod tests {
                 Duration::from_secs(tolerance),
             );
             assert_eq!(findings.warnings.len(), warned);
+        }
+    }
+
+    #[test]
+    fn a_master_that_cycles_too_seldom_is_warned_of() {
+        for (cycle, interval, tolerance, warned) in [
+            (1, 3, 15, 0),
+            (6, 3, 15, 0),
+            (7, 3, 15, 1),
+            (12, 3, 15, 1),
+            (1, 1, 2, 0),
+            (1, 1, 5, 0),
+            (3, 1, 5, 1),
+        ] {
+            let mut findings = Findings::default();
+            let [cycle, interval, tolerance] =
+                [cycle, interval, tolerance].map(Duration::from_secs);
+            findings.check_cycle(cycle, interval, tolerance);
+            assert_eq!(findings.warnings.len(), warned, "{cycle:?} {tolerance:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::order::health::{self, HealthCheck};
 use crate::order::{Mistake, Order, Reason, Trust};
 use crate::robot;
 use crate::text::printable;
-use crate::uwsgi::settings::{announce_interval, tolerance};
+use crate::uwsgi::settings::{announce_interval, cycle_interval, tolerance};
 use crate::uwsgi::{self, Hook, Legion};
 
 /// The legion action's name.
@@ -80,6 +80,7 @@ pub fn check(options: &Options) -> Findings {
     }
     if !findings.legions.is_empty() {
         findings.check_tolerance(announce_interval(), tolerance());
+        findings.check_cycle(cycle_interval(), announce_interval(), tolerance());
     }
     findings
 }
