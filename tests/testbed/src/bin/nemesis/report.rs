@@ -1,0 +1,77 @@
+//! What is printed about a round.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use crate::round::Round;
+use crate::timeline::since;
+
+/// One line.
+pub fn summary(round: &Round) -> String {
+    let seed = round.plan.seed;
+    let (steps, posts) = (round.plan.steps.len(), round.cluster.robot.posts());
+    let end = match (round.rules.violations.first(), round.settled) {
+        (Some(violation), _) => format!("FAILED: {}", violation.rule),
+        (None, Some(settled)) => format!("at rest {:.1} s after it", settled.as_secs_f64()),
+        (None, None) => "not at rest".into(),
+    };
+    format!("seed {seed}: {steps} steps, {posts} POSTs, {end}")
+}
+
+/// Everything: what did not hold, the steps, and the logs of all nodes by time.
+pub fn failure(round: &Round) -> String {
+    let (plan, start) = (&round.plan, round.start);
+    let mut text = format!(
+        "==== seed {}: make nemesis ROUNDS=1 NODES={} SEED={}\n{:?}\n",
+        plan.seed, plan.setup.nodes, plan.seed, plan.setup
+    );
+    for violation in &round.rules.violations {
+        let at = since(start, violation.at);
+        let _ = writeln!(text, "VIOLATION {at:7.2}  {}", violation.rule);
+    }
+    for step in &plan.steps {
+        let _ = writeln!(text, "{step}");
+    }
+    let mut lines: Vec<(Instant, String, String)> = Vec::new();
+    for node in 0..plan.setup.nodes {
+        for log in round.cluster.logs(node) {
+            let said = log.timed_lines().into_iter();
+            lines.extend(said.map(|(at, line)| (at, format!("node {node}"), line)));
+        }
+    }
+    let robot = round.cluster.timeline.lines().into_iter();
+    lines.extend(robot.map(|(at, line)| (at, "robot ".into(), line)));
+    for step in &plan.steps {
+        for (at, verb) in [(step.at, "begins"), (step.at + step.lasts, "ends")] {
+            lines.push((
+                start + at,
+                "STEP  ".into(),
+                format!("{verb}: {:?}", step.fault),
+            ));
+        }
+    }
+    let violations = round.rules.violations.iter();
+    lines.extend(
+        violations.map(|violation| (violation.at, "BROKEN".into(), violation.rule.clone())),
+    );
+    lines.sort_by_key(|(at, ..)| *at);
+    for (at, who, line) in lines.iter().filter(|(.., line)| !is_noise(line)) {
+        let _ = writeln!(text, "{:8.2} {who} {line}", since(start, *at));
+    }
+    text
+}
+
+/// What uWSGI says about itself at each start.
+fn is_noise(line: &str) -> bool {
+    !line.contains("egion")
+        && !line.contains("hetzner")
+        && (line.starts_with("***")
+            || line.starts_with("!!!")
+            || [
+                "detected", "compiled", "mapped", "chdir", "your ", "os:", "nodename", "machine",
+            ]
+            .iter()
+            .any(|part| line.starts_with(part)))
+        && !line.contains("spawned uWSGI")
+        && !line.contains("egmentation")
+}
