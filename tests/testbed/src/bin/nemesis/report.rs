@@ -55,23 +55,23 @@ pub fn failure(round: &Round) -> String {
         violations.map(|violation| (violation.at, "BROKEN".into(), violation.rule.clone())),
     );
     lines.sort_by_key(|(at, ..)| *at);
-    for (at, who, line) in lines.iter().filter(|(.., line)| !is_noise(line)) {
+    let is_told = |who: &str, line: &str| !who.starts_with("node") || !is_noise(line);
+    for (at, who, line) in lines.iter().filter(|(_, who, line)| is_told(who, line)) {
         let _ = writeln!(text, "{:8.2} {who} {line}", since(start, *at));
     }
     text
 }
 
-/// What uWSGI says about itself at each start.
+/// What uWSGI says about itself at each start, and again and again.
 fn is_noise(line: &str) -> bool {
-    !line.contains("egion")
-        && !line.contains("hetzner")
-        && (line.starts_with("***")
-            || line.starts_with("!!!")
-            || [
-                "detected", "compiled", "mapped", "chdir", "your ", "os:", "nodename", "machine",
-            ]
-            .iter()
-            .any(|part| line.starts_with(part)))
-        && !line.contains("spawned uWSGI")
-        && !line.contains("egmentation")
+    const LEGION: [&str; 2] = ["[uwsgi-legion-node]", "END OF QUORUM REPORT"];
+    const KEPT: [&str; 6] = [
+        "egion",
+        "hetzner",
+        "spawned uWSGI master",
+        "egmentation",
+        "SIG",
+        "goodbye",
+    ];
+    LEGION.iter().any(|part| line.contains(part)) || !KEPT.iter().any(|part| line.contains(part))
 }

@@ -92,7 +92,7 @@ impl Round {
             self.rules.observe(&mut self.cluster, &sound, &[]);
             let is_late = healed.elapsed() > TO_SETTLE;
             match self.rules.settled() {
-                Some(since) if since.elapsed() >= QUIET => {
+                Some(since) if since.max(healed).elapsed() >= QUIET => {
                     self.settled = Some(since.saturating_duration_since(healed));
                     return Ok(());
                 }
