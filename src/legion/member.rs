@@ -162,6 +162,7 @@ impl Member {
         state.lordship.note_takeover(began);
         if succeeded {
             state.candidacy.note_success(began);
+            state.valor.note_succeeded_action();
             let route = state
                 .routes
                 .iter_mut()

@@ -297,6 +297,12 @@ impl Valor {
         });
     }
 
+    /// An action has succeeded. It was called after uWSGI had drawn its conclusions from the one that
+    /// failed before, so there is nothing left to undo: the node may be Lord now.
+    pub fn note_succeeded_action(&mut self) {
+        self.failed = self.failed.filter(|failed| failed.undone.is_none());
+    }
+
     /// Undoes what uWSGI makes of a failed action. Returns whether that has begun just now.
     pub fn undo_suspension(&mut self, legion: Legion, _: &MainThread, now: Duration) -> bool {
         let Some(failed) = &mut self.failed else {
