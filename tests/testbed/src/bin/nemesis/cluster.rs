@@ -12,6 +12,7 @@ use testbed::robot::{Fault as Answer, Method, Robot, Settings, When};
 use testbed::tcp_relay::{State, TcpRelay};
 use testbed::uwsgi::{Launch, Legion, Log, Node, NodeConfig, Relay};
 
+use crate::absence::Absences;
 use crate::fault::{Exit, Fault, Service, Step, World};
 use crate::plan::Setup;
 use crate::timeline::Timeline;
@@ -58,9 +59,9 @@ pub struct Member {
     /// It was told to end.
     is_leaving: bool,
     pub starts: usize,
-    /// When it was last frozen, or its way to the webservice stalled: since then what it knows of the
-    /// webservice may be old.
-    pub held_up: Option<(Instant, Option<Instant>)>,
+    pub absences: Absences,
+    /// When its takeovers began.
+    pub takeovers: Vec<Instant>,
 }
 
 impl Cluster {
@@ -220,13 +221,8 @@ impl Cluster {
         if now.reloads && !before.reloads && now.down.is_none() && !member.is_leaving {
             member.signal(libc::SIGHUP);
         }
-        let is_held_up = now.frozen || now.way == State::Stall;
-        member.held_up = match (is_held_up, member.held_up) {
-            (true, Some((since, None))) => Some((since, None)),
-            (true, _) => Some((Instant::now(), None)),
-            (false, Some((since, None))) => Some((since, Some(Instant::now()))),
-            (false, held_up) => held_up,
-        };
+        member.absences.deaf.set(now.deaf);
+        member.absences.stalled.set(now.way == State::Stall);
         Ok(())
     }
 
@@ -314,13 +310,21 @@ impl Member {
             past: Vec::new(),
             is_leaving: false,
             starts: 0,
-            held_up: None,
+            absences: Absences::default(),
+            takeovers: Vec::new(),
         }
     }
 
-    fn signal(&self, signal: i32) {
-        if let Some(process) = &self.process {
-            process.signal(signal);
+    fn signal(&mut self, signal: i32) {
+        let Some(process) = &self.process else {
+            return;
+        };
+        if signal == libc::SIGSTOP {
+            self.absences.frozen.set(true);
+        }
+        process.signal(signal);
+        if signal == libc::SIGCONT {
+            self.absences.frozen.set(false);
         }
     }
 
@@ -333,6 +337,7 @@ impl Member {
             Exit::Killed => {
                 process.kill();
                 self.process = None;
+                self.absences.frozen.forget();
             }
             Exit::Stopped => process.signal(libc::SIGINT),
         }

@@ -52,7 +52,6 @@ impl Plan {
             random,
             nodes,
             health: setup.health,
-            has_moved: false,
             steps: Vec::new(),
         };
         Plan {
@@ -68,8 +67,6 @@ struct Steps {
     random: Rng,
     nodes: usize,
     health: bool,
-    /// A Lord takes an address back once in 10 minutes.
-    has_moved: bool,
     steps: Vec<Step>,
 }
 
@@ -88,6 +85,12 @@ impl Steps {
                 0 => millis(&mut self.random, 6000, 16_000),
                 _ => millis(&mut self.random, 300, 6000),
             };
+        }
+        // Once at most, as a Lord takes an address back once in 10 minutes.
+        if self.random.u8(0..3) == 0 {
+            let at = millis(&mut self.random, 5000, 58_000);
+            let to = self.random.usize(0..self.nodes);
+            self.add(at, Duration::ZERO, Fault::Moved { to });
         }
         self.steps.sort_by_key(|step| step.at);
         self.steps
@@ -130,7 +133,7 @@ impl Steps {
     fn any(&mut self) -> (Fault, Duration) {
         let node = self.node();
         let lasts = self.span();
-        let fault = match self.random.u8(0..24) {
+        let fault = match self.random.u8(0..23) {
             0..6 => self.absence(node),
             6 | 7 => return (Fault::Reload { node }, RELOAD),
             8 | 9 => Fault::NoPeers {
@@ -163,15 +166,6 @@ impl Steps {
             },
             17..20 => Fault::Service(self.service()),
             20 | 21 => Fault::WrongPassword { node },
-            22 if !self.has_moved => {
-                self.has_moved = true;
-                return (
-                    Fault::Moved {
-                        to: self.random.usize(0..self.nodes),
-                    },
-                    Duration::ZERO,
-                );
-            }
             _ if self.health => Fault::Sick { node },
             _ => Fault::Isolated { node },
         };

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use testbed::robot::Received;
+
 use crate::cluster::{Cluster, SECRETS, server, wrong_password};
 use crate::fault::{Condition, Fault, Step, World};
 use crate::plan::Setup;
 use crate::timeline::before;
-use crate::view::{Standing, claim};
+use crate::view::{Standing, begins_takeover, claim};
 
 /// While a majority is well connected and the webservice works, there is a Lord with the address
 /// after this time at the latest.
@@ -99,6 +101,9 @@ impl Rules {
             }
             if CRASHES.iter().any(|crash| line.contains(crash)) {
                 self.broken(at, format!("node {node} logs a crash: {line}"));
+            }
+            if begins_takeover(&line) {
+                cluster.nodes[node].takeovers.push(at);
             }
             if claim(&line).is_some_and(|claimed| claimed == server(node).to_string()) {
                 self.claims.push((at, node, line));
@@ -216,6 +221,9 @@ impl Rules {
             self.broken(now, format!("{posts} POSTs"));
         }
         let requests = cluster.robot.requests();
+        for request in requests.iter().filter(|request| request.method == "POST") {
+            self.judge_post(cluster, request);
+        }
         for (node, member) in cluster.nodes.iter().enumerate() {
             let is_refused = |login: Option<(String, String)>| {
                 login.is_some_and(|(_, password)| password == wrong_password(node))
@@ -231,6 +239,24 @@ impl Rules {
                     format!("node {node} sent {refused} wrong logins in {starts} starts"),
                 );
             }
+        }
+    }
+}
+
+impl Rules {
+    /// No node takes over on old votes.
+    fn judge_post(&mut self, cluster: &Cluster, post: &Received) {
+        let to = post.form_field("active_server_ip");
+        let is_of = |node: &usize| to.as_deref() == Some(&server(*node).to_string());
+        let Some(node) = (0..cluster.nodes.len()).find(is_of) else {
+            return;
+        };
+        let member = &cluster.nodes[node];
+        let takeovers = member.takeovers.iter().rev();
+        let begun = takeovers.copied().find(|begun| *begun <= post.at);
+        let forbidden = member.absences.forbid(begun.unwrap_or(post.at), post.at);
+        if let Some(reason) = forbidden {
+            self.broken(post.at, format!("node {node} takes over, but {reason}"));
         }
     }
 }
@@ -259,14 +285,12 @@ fn best(cluster: &Cluster) -> Option<usize> {
 /// Whether the address was this node's when it said so, or a moment ago. One that was held up says
 /// what it heard before.
 fn is_true(cluster: &Cluster, node: usize, at: Instant) -> bool {
-    let held_up = cluster.nodes[node].held_up;
+    let absences = &cluster.nodes[node].absences;
     let recently = before(at, REPORTED);
-    let from = match held_up {
-        Some((since, None)) => before(since, REPORTED),
-        Some((since, Some(until))) if until >= recently => before(since, REPORTED),
-        Some(_) | None => recently,
-    };
-    cluster
-        .timeline
-        .was_routed(server(node), from.min(recently), at + BUSY)
+    let held_up = [&absences.frozen, &absences.stalled]
+        .into_iter()
+        .filter_map(|spans| spans.last_since(recently));
+    let from = held_up.map(|since| before(since, REPORTED)).min();
+    let from = from.map_or(recently, |from| from.min(recently));
+    cluster.timeline.was_routed(server(node), from, at + BUSY)
 }

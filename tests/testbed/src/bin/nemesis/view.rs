@@ -92,6 +92,12 @@ pub fn claim(line: &str) -> Option<&str> {
     rest.split_once(" (").map(|(server, _)| server)
 }
 
+/// Whether a takeover begins with this line.
+pub fn begins_takeover(line: &str) -> bool {
+    let rest = line.strip_prefix("[hetzner-failoverip] 4.4.4.4 -> ");
+    rest.is_some_and(|server| !server.contains(':'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +120,15 @@ mod tests {
         ] {
             assert_eq!(claim(line), server, "{line}");
         }
+    }
+
+    #[test]
+    fn a_takeover_begins_with_its_first_line() {
+        let line = "[hetzner-failoverip] 4.4.4.4 -> 2.2.2.2";
+        assert!(begins_takeover(line));
+        assert!(!begins_takeover(&format!(
+            "{line}: still waiting after 10 s"
+        )));
     }
 
     #[test]
