@@ -352,15 +352,21 @@ impl Member {
     }
 
     /// How its process came to an end that nobody asked for, or that went wrong. Told once.
-    pub fn accident(&mut self) -> Option<&'static str> {
+    pub fn accident(&mut self) -> Option<String> {
         let process = self.process.as_mut()?;
-        let accident = match (process.crashed(), process.is_running()) {
-            (true, _) => "it crashed",
-            (false, false) if !self.is_leaving => "it ended by itself",
-            (false, _) => return None,
+        let has_crashed = process.crashed();
+        if !has_crashed && (process.is_running() || self.is_leaving) {
+            return None;
+        }
+        let end = match process.wait(Duration::ZERO) {
+            Some(status) => status.to_string(),
+            None => "unknown".into(),
         };
         self.process = None;
-        Some(accident)
+        Some(match has_crashed {
+            true => format!("it crashed: {end}"),
+            false => format!("it ended by itself: {end}"),
+        })
     }
 
     /// Keeps the log of the last process.

@@ -35,8 +35,9 @@ pub fn failure(round: &Round) -> String {
     let mut lines: Vec<(Instant, String, String)> = Vec::new();
     for node in 0..plan.setup.nodes {
         for log in round.cluster.logs(node) {
-            let said = log.timed_lines().into_iter();
-            lines.extend(said.map(|(at, line)| (at, format!("node {node}"), line)));
+            lines.extend(
+                told(log.timed_lines()).map(|(at, line)| (at, format!("node {node}"), line)),
+            );
         }
     }
     let robot = round.cluster.timeline.lines().into_iter();
@@ -55,23 +56,23 @@ pub fn failure(round: &Round) -> String {
         violations.map(|violation| (violation.at, "BROKEN".into(), violation.rule.clone())),
     );
     lines.sort_by_key(|(at, ..)| *at);
-    let is_told = |who: &str, line: &str| !who.starts_with("node") || !is_noise(line);
-    for (at, who, line) in lines.iter().filter(|(_, who, line)| is_told(who, line)) {
+    for (at, who, line) in &lines {
         let _ = writeln!(text, "{:8.2} {who} {line}", since(start, *at));
     }
     text
 }
 
-/// What uWSGI says about itself at each start, and again and again.
-fn is_noise(line: &str) -> bool {
-    const LEGION: [&str; 2] = ["[uwsgi-legion-node]", "END OF QUORUM REPORT"];
-    const KEPT: [&str; 6] = [
-        "egion",
-        "hetzner",
-        "spawned uWSGI master",
-        "egmentation",
-        "SIG",
-        "goodbye",
-    ];
-    LEGION.iter().any(|part| line.contains(part)) || !KEPT.iter().any(|part| line.contains(part))
+/// Without what uWSGI says about itself at each start, and again and again.
+fn told(lines: Vec<(Instant, String)>) -> impl Iterator<Item = (Instant, String)> {
+    const AGAIN: [&str; 2] = ["[uwsgi-legion-node]", "END OF QUORUM REPORT"];
+    let mut is_starting = true;
+    lines.into_iter().filter(move |(_, line)| {
+        let is_kept = !is_starting || line.contains("hetzner") || line.contains("master process");
+        if line.contains("spawned uWSGI worker") {
+            is_starting = false;
+        } else if line.contains("binary reloading uWSGI") {
+            is_starting = true;
+        }
+        is_kept && !AGAIN.iter().any(|part| line.contains(part))
+    })
 }
