@@ -86,10 +86,11 @@ impl Steps {
                 _ => millis(&mut self.random, 300, 6000),
             };
         }
-        // Once at most, as a Lord takes an address back once in 10 minutes.
+        // Once at most, as a Lord takes an address back once in 10 minutes. Late, as each takeover takes
+        // it back, and to the node that is Lord least often.
         if self.random.u8(0..3) == 0 {
-            let at = millis(&mut self.random, 5000, 58_000);
-            let to = self.random.usize(0..self.nodes);
+            let at = millis(&mut self.random, 35_000, 59_000);
+            let to = self.nodes - 1;
             self.add(at, Duration::ZERO, Fault::Moved { to });
         }
         self.steps.sort_by_key(|step| step.at);
