@@ -9,7 +9,7 @@ const FROZEN: Duration = Duration::from_secs(6);
 /// Sooner after its return no peer has voted anew: `legion-freq` is 1 s.
 const BEFORE_NEW_VOTES: Duration = Duration::from_millis(900);
 /// The log may be read so much later than it is written.
-const LATE: Duration = Duration::from_secs(1);
+pub const LATE: Duration = Duration::from_secs(1);
 
 /// Spans of time, the last of which may go on.
 #[derive(Default)]

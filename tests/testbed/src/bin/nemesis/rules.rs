@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use testbed::robot::Received;
 
+use crate::absence::LATE;
 use crate::cluster::{Cluster, SECRETS, server, wrong_password};
 use crate::fault::{Condition, Fault, Step, World};
 use crate::plan::Setup;
@@ -253,7 +254,8 @@ impl Rules {
         };
         let member = &cluster.nodes[node];
         let takeovers = member.takeovers.iter().rev();
-        let begun = takeovers.copied().find(|begun| *begun <= post.at);
+        // Its first line may be read only after the request has come.
+        let begun = takeovers.copied().find(|begun| *begun <= post.at + LATE);
         let forbidden = member.absences.forbid(begun.unwrap_or(post.at), post.at);
         if let Some(reason) = forbidden {
             self.broken(post.at, format!("node {node} takes over, but {reason}"));
