@@ -73,6 +73,8 @@ struct Steps {
 impl Steps {
     fn make(mut self) -> Vec<Step> {
         let mut at = millis(&mut self.random, 0, 3000);
+        // So that the legion comes to rest in between.
+        let is_calm = self.random.u8(0..3) == 0;
         while at < TROUBLE {
             match self.random.u8(0..5) {
                 0 | 1 => self.election(at),
@@ -82,6 +84,7 @@ impl Steps {
                 }
             }
             at += match self.random.u8(0..3) {
+                _ if is_calm => millis(&mut self.random, 8000, 25_000),
                 0 => millis(&mut self.random, 6000, 16_000),
                 _ => millis(&mut self.random, 300, 6000),
             };
@@ -232,7 +235,7 @@ mod tests {
     fn everything_is_sound_in_the_end() {
         for seed in 0..200 {
             let plan = Plan::from_seed(seed, 5);
-            assert!(plan.steps.len() > 3, "{plan:?}");
+            assert!(plan.steps.len() > 1, "{plan:?}");
             assert_eq!(World::at(5, &plan.steps, TROUBLE), World::sound(5));
         }
     }
