@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use testbed::robot::Received;
+use testbed::tcp_relay::State;
 
 use crate::absence::LATE;
 use crate::cluster::{Cluster, SECRETS, server, wrong_password};
@@ -44,7 +45,10 @@ pub struct Violation {
 /// Watches a cluster.
 pub struct Rules {
     quorum: usize,
+    timeout: Duration,
     deadline: Duration,
+    /// When a request may have been left without an answer, for the last time.
+    unanswered: Option<Instant>,
     /// Since when the legion could have a Lord with the address, and has none.
     outage: Option<Instant>,
     /// Since when the same nodes are well connected, or more.
@@ -62,7 +66,9 @@ impl Rules {
     pub fn of(setup: &Setup) -> Rules {
         Rules {
             quorum: setup.nodes / 2 + 1,
+            timeout: Duration::from_secs(setup.timeout),
             deadline: Duration::from_secs(setup.deadline),
+            unanswered: None,
             outage: None,
             good: None,
             is_moved: false,
@@ -170,7 +176,7 @@ impl Rules {
 
     /// How long the legion may be without a Lord with the address. `None`: for any time, as too much
     /// is wrong.
-    fn patience(&self, world: &World) -> Option<Duration> {
+    fn patience(&mut self, world: &World) -> Option<Duration> {
         // One that is heard by some of them, or now and then, may vote for itself.
         let is_clear = |node: &Condition| node.is_silent() || node.is_connected();
         let connected = || world.nodes.iter().filter(|node| node.is_connected());
@@ -178,10 +184,18 @@ impl Rules {
             && world.nodes.iter().all(is_clear)
             && connected().count() >= self.quorum
             && connected().any(Condition::is_able);
-        // A node that has sent a POST, and is then cut off, waits for its answer until the deadline.
-        let is_cut_off = |node: &Condition| node.way != testbed::tcp_relay::State::Open;
+        let has_trouble = world.service.is_some() || world.nodes.iter().any(is_cut_off);
+        if has_trouble {
+            self.unanswered = Some(Instant::now());
+        }
+        // Such a request may still be waited for.
+        let is_waiting = self
+            .unanswered
+            .is_some_and(|since| since.elapsed() < LONGEST_OUTAGE + self.timeout);
         is_good.then(|| match connected().any(is_cut_off) {
+            // A node that has sent a POST, and is then cut off, waits until the deadline.
             true => LONGEST_OUTAGE + self.deadline,
+            false if is_waiting => LONGEST_OUTAGE + self.timeout,
             false => LONGEST_OUTAGE,
         })
     }
@@ -261,6 +275,11 @@ impl Rules {
             self.broken(post.at, format!("node {node} takes over, but {reason}"));
         }
     }
+}
+
+/// Whether its connections to the webservice are cut or kept waiting.
+fn is_cut_off(node: &Condition) -> bool {
+    node.way != State::Open
 }
 
 /// Whether exactly one node is Lord, and the address leads to it.
