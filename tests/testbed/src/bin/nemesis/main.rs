@@ -1,14 +1,16 @@
 //! `make nemesis`: rounds of random faults on a legion of real uWSGI nodes.
 //!
 //! A round is planned from a seed (`plan`, with the faults of `fault`) and carried out on a `cluster`
-//! of nodes whose ways to each other and to the webservice can be cut; `view` reads what each node
-//! logs, `timeline` notes what the webservice did, `absence` when a node was away, and `rules` says what
-//! must hold. `report` prints
+//! of nodes (`member`) whose ways to each other and to the webservice can be cut; `view` reads what each node
+//! logs, `timeline` notes what the webservice did, `absence` when a node was away, `outage` for how
+//! long there was no Lord, and `rules` says what must hold. `report` prints
 //! the rounds in which something did not.
 
 mod absence;
 mod cluster;
 mod fault;
+mod member;
+mod outage;
 mod plan;
 mod report;
 mod round;

@@ -44,7 +44,7 @@ impl Round {
             round.trouble()?;
             round.peace()?;
         }
-        round.rules.count_requests(&round.cluster);
+        round.rules.review(&round.cluster);
         Ok(round)
     }
 

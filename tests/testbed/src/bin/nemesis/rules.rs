@@ -1,20 +1,18 @@
-//! What must hold, whatever happens.
+//! What must hold: always, and when everything has healed.
 
 use std::time::{Duration, Instant};
 
 use testbed::robot::Received;
-use testbed::tcp_relay::State;
+use testbed::uwsgi::Log;
 
 use crate::absence::LATE;
 use crate::cluster::{Cluster, SECRETS, server, wrong_password};
-use crate::fault::{Condition, Fault, Step, World};
+use crate::fault::{Fault, Step, World};
+use crate::outage::Outage;
 use crate::plan::Setup;
 use crate::timeline::before;
 use crate::view::{Standing, begins_takeover, claim};
 
-/// While a majority is well connected and the webservice works, there is a Lord with the address
-/// after this time at the latest.
-const LONGEST_OUTAGE: Duration = Duration::from_secs(40);
 /// After everything has healed, the right Lord has the address within this time,
 pub const TO_SETTLE: Duration = Duration::from_secs(90);
 /// and nothing moves for so long.
@@ -44,17 +42,7 @@ pub struct Violation {
 
 /// Watches a cluster.
 pub struct Rules {
-    quorum: usize,
-    timeout: Duration,
-    deadline: Duration,
-    /// When a request may have been left without an answer, for the last time.
-    unanswered: Option<Instant>,
-    /// Since when the legion could have a Lord with the address, and has none.
-    outage: Option<Instant>,
-    /// Since when the same nodes are well connected, or more.
-    good: Option<(Instant, Vec<bool>)>,
-    /// The address was moved by hand, and nobody has noticed yet.
-    is_moved: bool,
+    outage: Outage,
     /// Since when the right Lord has the address, and how many POSTs there were then.
     settled: Option<(Instant, usize)>,
     /// Successes that were logged, by node, and are not judged yet.
@@ -65,13 +53,7 @@ pub struct Rules {
 impl Rules {
     pub fn of(setup: &Setup) -> Rules {
         Rules {
-            quorum: setup.nodes / 2 + 1,
-            timeout: Duration::from_secs(setup.timeout),
-            deadline: Duration::from_secs(setup.deadline),
-            unanswered: None,
-            outage: None,
-            good: None,
-            is_moved: false,
+            outage: Outage::of(setup),
             settled: None,
             claims: Vec::new(),
             violations: Vec::new(),
@@ -89,7 +71,9 @@ impl Rules {
         }
         self.judge_claims(cluster);
         let is_move = |step: &Step| matches!(step.fault, Fault::Moved { .. });
-        self.is_moved |= begun.iter().any(is_move);
+        if begun.iter().any(is_move) {
+            self.outage.note_moved();
+        }
         self.observe_outage(cluster, world);
         self.observe_settled(cluster);
     }
@@ -103,12 +87,6 @@ impl Rules {
             None => return,
         };
         for (at, line) in lines {
-            if SECRETS.iter().any(|secret| line.contains(secret)) {
-                self.broken(at, format!("node {node} logs a secret: {line}"));
-            }
-            if CRASHES.iter().any(|crash| line.contains(crash)) {
-                self.broken(at, format!("node {node} logs a crash: {line}"));
-            }
             if begins_takeover(&line) {
                 cluster.nodes[node].takeovers.push(at);
             }
@@ -135,69 +113,16 @@ impl Rules {
     }
 
     fn observe_outage(&mut self, cluster: &Cluster, world: &World) {
+        let (lords, route) = (cluster.lords(), cluster.route());
+        let has_both = matches!(lords[..], [lord] if route == Some(lord));
         let now = Instant::now();
-        let has_both = has_both(cluster);
-        self.is_moved &= !has_both;
-        let Some(patience) = self.patience(world).filter(|_| !self.is_moved) else {
-            (self.good, self.outage) = (None, None);
-            return;
-        };
-        let able: Vec<bool> = world.nodes.iter().map(Condition::is_able).collect();
-        let is_joined_only = self.good.as_ref().is_some_and(|(_, before)| {
-            let mut pairs = before.iter().zip(&able);
-            pairs.all(|(before, now)| !before || *now)
-        });
-        if !is_joined_only {
-            self.outage = None;
-        }
-        let since = match self.good.take() {
-            Some((since, _)) if is_joined_only => since,
-            Some(_) | None => now,
-        };
-        self.good = Some((since, able));
-        if has_both {
-            self.outage = None;
-            return;
-        }
-        let outage = *self.outage.get_or_insert(now);
-        if now.duration_since(outage) > patience {
-            self.outage = None;
-            self.good = None;
-            let (lords, route) = (cluster.lords(), cluster.route());
-            self.broken(
-                now,
-                format!(
-                    "no Lord with the address for {patience:?}, although a majority is well \
-                     connected and the webservice works: Lords {lords:?}, route {route:?}"
-                ),
+        if let Some(patience) = self.outage.observe(now, world, has_both) {
+            let rule = format!(
+                "no Lord with the address for {patience:?}, although a majority is well connected \
+                 and the webservice works: Lords {lords:?}, route {route:?}"
             );
+            self.broken(now, rule);
         }
-    }
-
-    /// How long the legion may be without a Lord with the address. `None`: for any time, as too much
-    /// is wrong.
-    fn patience(&mut self, world: &World) -> Option<Duration> {
-        // One that is heard by some of them, or now and then, may vote for itself.
-        let is_clear = |node: &Condition| node.is_silent() || node.is_connected();
-        let connected = || world.nodes.iter().filter(|node| node.is_connected());
-        let is_good = world.service.is_none()
-            && world.nodes.iter().all(is_clear)
-            && connected().count() >= self.quorum
-            && connected().any(Condition::is_able);
-        let has_trouble = world.service.is_some() || world.nodes.iter().any(is_cut_off);
-        if has_trouble {
-            self.unanswered = Some(Instant::now());
-        }
-        // Such a request may still be waited for.
-        let is_waiting = self
-            .unanswered
-            .is_some_and(|since| since.elapsed() < LONGEST_OUTAGE + self.timeout);
-        is_good.then(|| match connected().any(is_cut_off) {
-            // A node that has sent a POST, and is then cut off, waits until the deadline.
-            true => LONGEST_OUTAGE + self.deadline,
-            false if is_waiting => LONGEST_OUTAGE + self.timeout,
-            false => LONGEST_OUTAGE,
-        })
     }
 
     fn observe_settled(&mut self, cluster: &Cluster) {
@@ -228,8 +153,44 @@ impl Rules {
         self.broken(Instant::now(), rule);
     }
 
-    /// What must hold of all requests together.
-    pub fn count_requests(&mut self, cluster: &Cluster) {
+    /// No node takes over on old votes.
+    fn judge_post(&mut self, cluster: &Cluster, post: &Received) {
+        let to = post.form_field("active_server_ip");
+        let is_of = |node: &usize| to.as_deref() == Some(&server(*node).to_string());
+        let Some(node) = (0..cluster.nodes.len()).find(is_of) else {
+            return;
+        };
+        let member = &cluster.nodes[node];
+        let takeovers = member.takeovers.iter().rev();
+        // Its first line may be read only after the request has come.
+        let begun = takeovers.copied().find(|begun| *begun <= post.at + LATE);
+        let forbidden = member.absences.forbid(begun.unwrap_or(post.at), post.at);
+        if let Some(reason) = forbidden {
+            self.broken(post.at, format!("node {node} takes over, but {reason}"));
+        }
+    }
+    /// What must hold of everything that was logged and requested. Called once, at the end.
+    pub fn review(&mut self, cluster: &Cluster) {
+        for node in 0..cluster.nodes.len() {
+            for log in cluster.logs(node) {
+                self.review_log(node, &log);
+            }
+        }
+        self.count_requests(cluster);
+    }
+
+    fn review_log(&mut self, node: usize, log: &Log) {
+        for (at, line) in log.timed_lines() {
+            if SECRETS.iter().any(|secret| line.contains(secret)) {
+                self.broken(at, format!("node {node} logs a secret: {line}"));
+            }
+            if CRASHES.iter().any(|crash| line.contains(crash)) {
+                self.broken(at, format!("node {node} logs a crash: {line}"));
+            }
+        }
+    }
+
+    fn count_requests(&mut self, cluster: &Cluster) {
         let now = Instant::now();
         let posts = cluster.robot.posts();
         if posts > MAX_POSTS {
@@ -255,38 +216,6 @@ impl Rules {
                 );
             }
         }
-    }
-}
-
-impl Rules {
-    /// No node takes over on old votes.
-    fn judge_post(&mut self, cluster: &Cluster, post: &Received) {
-        let to = post.form_field("active_server_ip");
-        let is_of = |node: &usize| to.as_deref() == Some(&server(*node).to_string());
-        let Some(node) = (0..cluster.nodes.len()).find(is_of) else {
-            return;
-        };
-        let member = &cluster.nodes[node];
-        let takeovers = member.takeovers.iter().rev();
-        // Its first line may be read only after the request has come.
-        let begun = takeovers.copied().find(|begun| *begun <= post.at + LATE);
-        let forbidden = member.absences.forbid(begun.unwrap_or(post.at), post.at);
-        if let Some(reason) = forbidden {
-            self.broken(post.at, format!("node {node} takes over, but {reason}"));
-        }
-    }
-}
-
-/// Whether its connections to the webservice are cut or kept waiting.
-fn is_cut_off(node: &Condition) -> bool {
-    node.way != State::Open
-}
-
-/// Whether exactly one node is Lord, and the address leads to it.
-fn has_both(cluster: &Cluster) -> bool {
-    match cluster.lords()[..] {
-        [lord] => cluster.route() == Some(lord),
-        _ => false,
     }
 }
 
