@@ -1,11 +1,12 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak older-nodes memcheck bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak nemesis older-nodes memcheck bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute)'
 	@echo 'make test            run all tests in real uWSGIs'
 	@echo 'make soak            run ten thousand takeovers in one process (two minutes)'
+	@echo 'make nemesis         put random faults on legions of real nodes (ROUNDS=8 NODES=3 SEED=1)'
 	@echo 'make memcheck        run the tests with each uWSGI under valgrind (ten minutes)'
 	@echo 'make bench           compare the plugin with curl and write BENCHMARKS.md'
 	@echo 'make build           build the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
@@ -34,6 +35,13 @@ soak:
 	@tests/setup.sh test
 	@tests/build-plugin.sh
 	@SOAK=10000 tests/run.sh --test uwsgi soak_
+
+# The same seed makes the same steps again: make nemesis ROUNDS=1 NODES=5 SEED=17
+ROUNDS = 8
+NODES = 3
+SEED = 1
+nemesis:
+	@tests/nemesis.sh $(ROUNDS) $(NODES) $(SEED)
 
 older-nodes:
 	@tests/older-nodes.sh

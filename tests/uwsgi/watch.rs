@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     watch_one_bad_answer_proves_nothing,
     watch_after_a_peer_followed_another,
     old_votes_are_not_acted_on,
+    a_lord_elected_after_old_votes_stays_lord,
     old_votes_after_an_isolation_of_12_s,
     old_votes_after_an_isolation_of_2_s,
     a_paused_lord_takes_its_route_back,
@@ -150,6 +151,24 @@ fn old_votes_are_not_acted_on(context: &Context) {
     cluster.node(1).signal(libc::SIGCONT);
     cluster.is_settled_on(0);
     assert_eq!(cluster.posts_of(1), 0, "{}", cluster.logs());
+}
+
+/// Node 1 was paused when it was elected, so the legion votes again. The second election, seconds
+/// after the first, counts: no hook is called twice, and the lordship is not forgotten.
+fn a_lord_elected_after_old_votes_stays_lord(context: &Context) {
+    let mut cluster = Cluster::new(context, |_| {}).started();
+    cluster.is_settled_on(0);
+    cluster.kill(0);
+    cluster.wait_for_rounds(1, 4);
+    cluster.node(1).signal(libc::SIGSTOP);
+    cluster.wait(2, "left Legion failover");
+    // Longer than a pause that is no standstill.
+    cluster.wait_for_rounds(2, 4);
+    cluster.node(1).signal(libc::SIGCONT);
+    cluster.wait(1, "the votes that elected it are out of date");
+    cluster.wait(1, LORD);
+    cluster.is_settled_on(1);
+    assert_eq!(cluster.node(1).log().count(LORD), 1, "{}", cluster.logs());
 }
 
 /// Node 1 is elected and loses its network, peers and API alike. Meanwhile node 0 comes back.

@@ -1,0 +1,262 @@
+//! What can go wrong, and what the world looks like while it does.
+
+use std::fmt;
+use std::time::Duration;
+
+use testbed::tcp_relay::State;
+use testbed::uwsgi::Quality;
+
+/// A node is not counted on for this long after a reload.
+pub const RELOAD: Duration = Duration::from_secs(3);
+
+/// How a node ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// SIGKILL, for the whole process group.
+    Killed,
+    /// SIGINT, which announces the death.
+    Stopped,
+}
+
+/// Which packets between a node and its peers are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Both,
+    /// What the node sends.
+    Out,
+    /// What it is to receive.
+    In,
+}
+
+/// A fault of the webservice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Somebody else is switching the address.
+    Locked,
+    /// Switches take this long.
+    Slow(Duration),
+    /// Switches are made, and not answered.
+    Unanswered,
+    /// Switches are answered at once, still with the old server.
+    Early,
+    /// 503 for everything.
+    Unavailable,
+    /// `RATE_LIMIT_EXCEEDED` for every POST.
+    RateLimited,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fault {
+    Down {
+        node: usize,
+        how: Exit,
+    },
+    /// SIGHUP.
+    Reload {
+        node: usize,
+    },
+    /// SIGSTOP, and SIGCONT at the end.
+    Frozen {
+        node: usize,
+    },
+    NoPeers {
+        node: usize,
+        direction: Direction,
+    },
+    /// The node does not reach the webservice.
+    NoService {
+        node: usize,
+        way: State,
+    },
+    /// Neither its peers nor the webservice.
+    Isolated {
+        node: usize,
+    },
+    /// The packets of one node, or of all, pass badly.
+    Poor {
+        node: Option<usize>,
+        quality: Quality,
+    },
+    Service(Service),
+    WrongPassword {
+        node: usize,
+    },
+    Sick {
+        node: usize,
+    },
+    /// Somebody routes the address to this node's server.
+    Moved {
+        to: usize,
+    },
+}
+
+/// A fault, and when it is there. Times are from the first Lord on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    pub at: Duration,
+    pub lasts: Duration,
+    pub fault: Fault,
+}
+
+impl Step {
+    fn is_active(&self, now: Duration) -> bool {
+        self.at <= now && now < self.at + self.lasts
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, until) = (self.at.as_secs_f64(), (self.at + self.lasts).as_secs_f64());
+        write!(f, "{from:6.2} s to {until:6.2} s: {:?}", self.fault)
+    }
+}
+
+/// One node's part of the world.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Condition {
+    pub down: Option<Exit>,
+    pub reloads: bool,
+    pub frozen: bool,
+    /// Its peers do not receive what it sends.
+    pub mute: bool,
+    /// It does not receive what its peers send.
+    pub deaf: bool,
+    pub quality: Quality,
+    pub way: State,
+    pub wrong_password: bool,
+    pub sick: bool,
+}
+
+/// How everything is at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct World {
+    pub nodes: Vec<Condition>,
+    pub service: Option<Service>,
+}
+
+impl World {
+    /// Without any fault.
+    pub fn sound(nodes: usize) -> World {
+        let sound = Condition {
+            down: None,
+            reloads: false,
+            frozen: false,
+            mute: false,
+            deaf: false,
+            quality: Quality::default(),
+            way: State::Open,
+            wrong_password: false,
+            sick: false,
+        };
+        World {
+            nodes: vec![sound; nodes],
+            service: None,
+        }
+    }
+
+    /// As the steps have it at that time.
+    pub fn at(nodes: usize, steps: &[Step], now: Duration) -> World {
+        let mut world = World::sound(nodes);
+        for step in steps.iter().filter(|step| step.is_active(now)) {
+            world.suffer(step.fault);
+        }
+        world
+    }
+
+    fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::Down { node, how } => self.nodes[node].down = Some(how),
+            Fault::Reload { node } => self.nodes[node].reloads = true,
+            Fault::Frozen { node } => self.nodes[node].frozen = true,
+            Fault::NoPeers { node, direction } => {
+                self.nodes[node].mute |= direction != Direction::In;
+                self.nodes[node].deaf |= direction != Direction::Out;
+            }
+            Fault::NoService { node, way } => self.nodes[node].way = way,
+            Fault::Isolated { node } => {
+                let node = &mut self.nodes[node];
+                (node.mute, node.deaf, node.way) = (true, true, State::Refuse);
+            }
+            Fault::Poor {
+                node: Some(node),
+                quality,
+            } => self.nodes[node].quality = quality,
+            Fault::Poor {
+                node: None,
+                quality,
+            } => {
+                for node in &mut self.nodes {
+                    node.quality = quality;
+                }
+            }
+            Fault::Service(service) => self.service = Some(service),
+            Fault::WrongPassword { node } => self.nodes[node].wrong_password = true,
+            Fault::Sick { node } => self.nodes[node].sick = true,
+            Fault::Moved { .. } => {}
+        }
+    }
+
+    /// Whether packets pass from one node to another.
+    pub fn is_open(&self, from: usize, to: usize) -> bool {
+        !self.nodes[from].mute && !self.nodes[to].deaf
+    }
+
+    /// How they pass.
+    pub fn quality(&self, from: usize, to: usize) -> Quality {
+        let (from, to) = (self.nodes[from].quality, self.nodes[to].quality);
+        match from == Quality::default() {
+            true => to,
+            false => from,
+        }
+    }
+}
+
+impl Condition {
+    /// Its peers hear nothing of it.
+    pub fn is_silent(&self) -> bool {
+        self.down.is_some() || self.frozen || self.mute
+    }
+
+    /// It votes, and knows the others' votes.
+    pub fn is_connected(&self) -> bool {
+        !self.is_silent() && !self.deaf && !self.reloads && self.quality == Quality::default()
+    }
+
+    /// It can take over.
+    pub fn is_able(&self) -> bool {
+        self.is_connected() && self.way == State::Open && !self.wrong_password && !self.sick
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_world_follows_from_the_steps() {
+        let second = Duration::from_secs;
+        let steps = [
+            Step {
+                at: second(1),
+                lasts: second(4),
+                fault: Fault::Isolated { node: 0 },
+            },
+            Step {
+                at: second(3),
+                lasts: second(4),
+                fault: Fault::Frozen { node: 1 },
+            },
+        ];
+        let able = |at| -> Vec<bool> {
+            let world = World::at(3, &steps, second(at));
+            world.nodes.iter().map(Condition::is_able).collect()
+        };
+        assert_eq!(able(0), [true, true, true]);
+        assert_eq!(able(1), [false, true, true]);
+        assert_eq!(able(4), [false, false, true]);
+        assert_eq!(able(5), [true, false, true]);
+        assert_eq!(World::at(3, &steps, second(7)), World::sound(3));
+        let world = World::at(3, &steps, second(1));
+        assert!(!world.is_open(0, 1) && !world.is_open(1, 0) && world.is_open(1, 2));
+    }
+}

@@ -1,0 +1,124 @@
+//! `make nemesis`: rounds of random faults on a legion of real uWSGI nodes.
+//!
+//! A round is planned from a seed (`plan`, with the faults of `fault`) and carried out on a `cluster`
+//! of nodes (`member`) whose ways to each other and to the webservice can be cut; `view` reads what each node
+//! logs, `timeline` notes what the webservice did, `absence` when a node was away, `outage` for how
+//! long there was no Lord, and `rules` says what must hold. `report` prints
+//! the rounds in which something did not.
+
+mod absence;
+mod cluster;
+mod fault;
+mod member;
+mod outage;
+mod plan;
+mod report;
+mod round;
+mod rules;
+mod timeline;
+mod view;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use testbed::uwsgi::Launch;
+
+use plan::Plan;
+use round::Round;
+
+const USAGE: &str = "usage: nemesis UWSGI PLUGINS_DIR ROUNDS NODES SEED JOBS
+
+  UWSGI        the uWSGI binary
+  PLUGINS_DIR  the directory that contains hetzner_plugin.so
+  ROUNDS       how many rounds
+  NODES        the nodes of the legion, 3 or 5
+  SEED         the seed of the first round; each further one has the next
+  JOBS         how many rounds run side by side";
+
+struct Arguments {
+    launch: Launch,
+    rounds: u64,
+    nodes: usize,
+    seed: u64,
+    jobs: u64,
+}
+
+impl Arguments {
+    fn parse(arguments: &[String]) -> Option<Arguments> {
+        let [uwsgi, plugins_dir, rounds, nodes, seed, jobs] = arguments else {
+            return None;
+        };
+        // A uWSGI that does not find a plugin runs without it.
+        let plugins_dir = PathBuf::from(plugins_dir).canonicalize().ok()?;
+        plugins_dir.join("hetzner_plugin.so").canonicalize().ok()?;
+        Some(Arguments {
+            launch: Launch {
+                uwsgi: PathBuf::from(uwsgi).canonicalize().ok()?,
+                plugins_dir: Some(plugins_dir),
+                farewell: None,
+            },
+            rounds: rounds.parse().ok()?,
+            nodes: nodes.parse().ok().filter(|nodes| [3, 5].contains(nodes))?,
+            seed: seed.parse().ok()?,
+            jobs: jobs.parse().ok().filter(|jobs| *jobs > 0)?,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let Some(arguments) = Arguments::parse(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let failed = run(&arguments);
+    println!("{} rounds, {} failed", arguments.rounds, failed.len());
+    match failed.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => {
+            println!("failed seeds: {failed:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs all rounds, and returns the seeds of those that failed.
+fn run(arguments: &Arguments) -> Vec<u64> {
+    let next = AtomicU64::new(0);
+    let failed = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..arguments.jobs.min(arguments.rounds) {
+            // The kernel ends nodes with the thread that started them, so it lives as long as they do.
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= arguments.rounds {
+                        return;
+                    }
+                    let seed = arguments.seed.wrapping_add(number);
+                    let plan = Plan::from_seed(seed, arguments.nodes);
+                    let outcome = Round::run(&arguments.launch, plan);
+                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    match outcome {
+                        Ok(round) => {
+                            println!("{}", report::summary(&round));
+                            if !round.rules.violations.is_empty() {
+                                println!("{}", report::failure(&round));
+                                failed.push(seed);
+                            }
+                        }
+                        Err(error) => {
+                            println!("seed {seed}: FAILED: could not be run: {error}");
+                            failed.push(seed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,147 @@
+//! How long the legion may be without a Lord that has the address.
+
+use std::time::{Duration, Instant};
+
+use testbed::tcp_relay::State;
+
+use crate::fault::{Condition, World};
+use crate::plan::Setup;
+
+/// While a majority is well connected and the webservice works, there is a Lord with the address
+/// after this time at the latest.
+const LONGEST: Duration = Duration::from_secs(40);
+
+/// The time that the legion could have had a Lord with the address, and had none.
+pub struct Outage {
+    quorum: usize,
+    timeout: Duration,
+    deadline: Duration,
+    since: Option<Instant>,
+    /// The nodes that can take over. If one is lost, the time begins again.
+    able: Vec<bool>,
+    /// When a request may have been left without an answer, for the last time.
+    unanswered: Option<Instant>,
+    /// The address was moved by hand, and nobody has noticed yet.
+    is_moved: bool,
+}
+
+impl Outage {
+    pub fn of(setup: &Setup) -> Outage {
+        Outage {
+            quorum: setup.nodes / 2 + 1,
+            timeout: Duration::from_secs(setup.timeout),
+            deadline: Duration::from_secs(setup.deadline),
+            since: None,
+            able: Vec::new(),
+            unanswered: None,
+            is_moved: false,
+        }
+    }
+
+    /// Somebody has moved the address.
+    pub fn note_moved(&mut self) {
+        self.is_moved = true;
+    }
+
+    /// Whether there has been no Lord with the address for too long: longer than what is returned.
+    pub fn observe(&mut self, now: Instant, world: &World, has_both: bool) -> Option<Duration> {
+        self.is_moved &= !has_both;
+        let able: Vec<bool> = world.nodes.iter().map(Condition::is_able).collect();
+        let lost_none = self.able.iter().zip(&able).all(|(was, is)| !was || *is);
+        self.able = able;
+        let patience = self.patience(now, world)?;
+        if has_both || !lost_none {
+            self.since = None;
+        }
+        if has_both {
+            return None;
+        }
+        let since = *self.since.get_or_insert(now);
+        let is_over = now.duration_since(since) > patience;
+        // Told once.
+        self.since = self.since.filter(|_| !is_over);
+        is_over.then_some(patience)
+    }
+
+    /// How long it may take. `None`: for any time, as too much is wrong.
+    fn patience(&mut self, now: Instant, world: &World) -> Option<Duration> {
+        // One that is heard by some of them, or now and then, may vote for itself.
+        let is_clear = |node: &Condition| node.is_silent() || node.is_connected();
+        let connected = || world.nodes.iter().filter(|node| node.is_connected());
+        let is_good = !self.is_moved
+            && world.service.is_none()
+            && world.nodes.iter().all(is_clear)
+            && connected().count() >= self.quorum
+            && connected().any(Condition::is_able);
+        if world.service.is_some() || world.nodes.iter().any(is_cut_off) {
+            self.unanswered = Some(now);
+        }
+        if !is_good {
+            self.since = None;
+            return None;
+        }
+        // Such a request may still be waited for.
+        let is_waiting = self
+            .unanswered
+            .is_some_and(|since| now.duration_since(since) < LONGEST + self.timeout);
+        Some(match connected().any(is_cut_off) {
+            // A node that has sent a POST, and is then cut off, waits until the deadline.
+            true => LONGEST + self.deadline,
+            false if is_waiting => LONGEST + self.timeout,
+            false => LONGEST,
+        })
+    }
+}
+
+/// Whether its connections to the webservice are cut or kept waiting.
+fn is_cut_off(node: &Condition) -> bool {
+    node.way != State::Open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Exit;
+    use crate::plan::Plan;
+
+    #[test]
+    fn an_outage_ends_with_a_lord_or_begins_again_with_the_next_loss() {
+        let mut outage = Outage::of(&Plan::from_seed(1, 3).setup);
+        let start = Instant::now();
+        let sound = World::sound(3);
+        let mut one_down = sound.clone();
+        one_down.nodes[0].down = Some(Exit::Killed);
+        let mut two_down = one_down.clone();
+        two_down.nodes[1].down = Some(Exit::Killed);
+        for (second, world, has_both, is_over) in [
+            (0, &sound, true, false),
+            (30, &sound, false, false),
+            (60, &one_down, false, false),
+            (99, &sound, false, false),
+            (101, &sound, false, true),
+            (102, &sound, false, false),
+            (130, &two_down, false, false),
+            (200, &one_down, false, false),
+            (239, &sound, false, false),
+            (240, &sound, true, false),
+            (300, &sound, false, false),
+        ] {
+            let now = start + Duration::from_secs(second);
+            let told = outage.observe(now, world, has_both);
+            assert_eq!(told.is_some(), is_over, "{second}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_somebody_moved_is_no_outage_until_it_is_back() {
+        let mut outage = Outage::of(&Plan::from_seed(1, 3).setup);
+        let (start, sound) = (Instant::now(), World::sound(3));
+        let at = |second| start + Duration::from_secs(second);
+        outage.note_moved();
+        assert_eq!(outage.observe(at(0), &sound, false), None);
+        assert_eq!(outage.observe(at(70), &sound, false), None);
+        assert_eq!(outage.observe(at(71), &sound, true), None);
+        assert_eq!(outage.observe(at(72), &sound, false), None);
+        assert_eq!(outage.observe(at(113), &sound, false), Some(LONGEST));
+    }
+}

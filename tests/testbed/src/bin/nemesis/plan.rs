@@ -1,0 +1,242 @@
+//! A round's settings and steps, from its seed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use testbed::tcp_relay::State;
+use testbed::uwsgi::Quality;
+
+use crate::fault::{Direction, Exit, Fault, RELOAD, Service, Step};
+
+/// How long a round is in trouble. Then everything heals.
+pub const TROUBLE: Duration = Duration::from_secs(60);
+
+/// The settings of a round.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub nodes: usize,
+    /// How long a switch takes.
+    pub switch_time: Duration,
+    /// The keys of the same name, in seconds.
+    pub timeout: u64,
+    pub deadline: u64,
+    /// `legion-death-on-lord-error`, in seconds.
+    pub suspension: u64,
+    pub nopreempt: bool,
+    /// With `hetzner-health`.
+    pub health: bool,
+}
+
+/// What happens in a round. The same seed and number of nodes make the same plan.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub seed: u64,
+    pub setup: Setup,
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    pub fn from_seed(seed: u64, nodes: usize) -> Plan {
+        let mut random = Rng::with_seed(seed);
+        let (timeout, deadline) = random.choice([(10, 45), (10, 45), (60, 300)]).expect("one");
+        let setup = Setup {
+            nodes,
+            switch_time: millis(&mut random, 100, 3000),
+            timeout,
+            deadline,
+            suspension: random.choice([30, 300]).expect("one"),
+            nopreempt: random.u8(0..4) == 0,
+            health: random.u8(0..3) == 0,
+        };
+        let steps = Steps {
+            random,
+            nodes,
+            health: setup.health,
+            steps: Vec::new(),
+        };
+        Plan {
+            seed,
+            setup,
+            steps: steps.make(),
+        }
+    }
+}
+
+/// The steps so far.
+struct Steps {
+    random: Rng,
+    nodes: usize,
+    health: bool,
+    steps: Vec<Step>,
+}
+
+impl Steps {
+    fn make(mut self) -> Vec<Step> {
+        let mut at = millis(&mut self.random, 0, 3000);
+        // So that the legion comes to rest in between.
+        let is_calm = self.random.u8(0..3) == 0;
+        while at < TROUBLE {
+            match self.random.u8(0..5) {
+                0 | 1 => self.election(at),
+                _ => {
+                    let (fault, lasts) = self.any();
+                    self.add(at, lasts, fault);
+                }
+            }
+            at += match self.random.u8(0..3) {
+                _ if is_calm => millis(&mut self.random, 8000, 25_000),
+                0 => millis(&mut self.random, 6000, 16_000),
+                _ => millis(&mut self.random, 300, 6000),
+            };
+        }
+        // Once at most, as a Lord takes an address back once in 10 minutes. Late, as each takeover takes
+        // it back, and to the node that is Lord least often.
+        if self.random.u8(0..3) == 0 {
+            let at = millis(&mut self.random, 35_000, 59_000);
+            let to = self.nodes - 1;
+            self.add(at, Duration::ZERO, Fault::Moved { to });
+        }
+        self.steps.sort_by_key(|step| step.at);
+        self.steps
+    }
+
+    fn add(&mut self, at: Duration, lasts: Duration, fault: Fault) {
+        if at < TROUBLE {
+            let lasts = lasts.min(TROUBLE - at);
+            self.steps.push(Step { at, lasts, fault });
+        }
+    }
+
+    /// A node goes, and while others are elected, one of them is hit as well.
+    fn election(&mut self, at: Duration) {
+        let first = self.node();
+        let second = (first + 1 + self.random.usize(0..self.nodes - 1)) % self.nodes;
+        let (gone, away) = (self.absence(first), self.absence(second));
+        let lasts = millis(&mut self.random, 5000, 14_000);
+        self.add(at, lasts, gone);
+        let later = at + millis(&mut self.random, 500, 8000);
+        let lasts = self.span();
+        self.add(later, lasts, away);
+    }
+
+    fn absence(&mut self, node: usize) -> Fault {
+        match self.random.u8(0..6) {
+            0 | 1 => Fault::Frozen { node },
+            2 => Fault::Isolated { node },
+            3 => Fault::Down {
+                node,
+                how: Exit::Stopped,
+            },
+            _ => Fault::Down {
+                node,
+                how: Exit::Killed,
+            },
+        }
+    }
+
+    fn any(&mut self) -> (Fault, Duration) {
+        let node = self.node();
+        let lasts = self.span();
+        let fault = match self.random.u8(0..23) {
+            0..6 => self.absence(node),
+            6 | 7 => return (Fault::Reload { node }, RELOAD),
+            8 | 9 => Fault::NoPeers {
+                node,
+                direction: Direction::Both,
+            },
+            10 => Fault::NoPeers {
+                node,
+                direction: Direction::Out,
+            },
+            11 => Fault::NoPeers {
+                node,
+                direction: Direction::In,
+            },
+            12 | 13 => Fault::NoService {
+                node,
+                way: State::Refuse,
+            },
+            14 => Fault::NoService {
+                node,
+                way: State::Stall,
+            },
+            15 => Fault::Poor {
+                node: Some(node),
+                quality: self.quality(),
+            },
+            16 => Fault::Poor {
+                node: None,
+                quality: self.quality(),
+            },
+            17..20 => Fault::Service(self.service()),
+            20 | 21 => Fault::WrongPassword { node },
+            _ if self.health => Fault::Sick { node },
+            _ => Fault::Isolated { node },
+        };
+        (fault, lasts)
+    }
+
+    fn service(&mut self) -> Service {
+        match self.random.u8(0..6) {
+            0 => Service::Locked,
+            1 => Service::Slow(millis(&mut self.random, 4000, 30_000)),
+            2 => Service::Unanswered,
+            3 => Service::Early,
+            4 => Service::Unavailable,
+            _ => Service::RateLimited,
+        }
+    }
+
+    fn quality(&mut self) -> Quality {
+        let delay = millis(&mut self.random, 0, 1500);
+        Quality {
+            loss: self.random.f64() * 0.5,
+            duplication: self.random.f64() * 0.3,
+            delay,
+            jitter: millis(&mut self.random, 0, 1500),
+        }
+    }
+
+    /// Those with the highest valors are hit most often.
+    fn node(&mut self) -> usize {
+        let one = self.random.usize(0..self.nodes);
+        one.min(self.random.usize(0..self.nodes))
+    }
+
+    /// Shorter than `legion-tolerance`, about as long, or longer than every tolerance.
+    fn span(&mut self) -> Duration {
+        match self.random.u8(0..10) {
+            0 | 1 => millis(&mut self.random, 300, 3000),
+            2..6 => millis(&mut self.random, 3000, 9000),
+            _ => millis(&mut self.random, 9000, 25_000),
+        }
+    }
+}
+
+fn millis(random: &mut Rng, least: u64, most: u64) -> Duration {
+    Duration::from_millis(random.u64(least..=most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::World;
+
+    #[test]
+    fn a_seed_makes_the_same_plan_each_time() {
+        for seed in 0..50 {
+            let (one, other) = (Plan::from_seed(seed, 3), Plan::from_seed(seed, 3));
+            assert_eq!(one.steps, other.steps);
+            assert_ne!(one.steps, Plan::from_seed(seed + 1, 3).steps);
+        }
+    }
+
+    #[test]
+    fn everything_is_sound_in_the_end() {
+        for seed in 0..200 {
+            let plan = Plan::from_seed(seed, 5);
+            assert!(plan.steps.len() > 1, "{plan:?}");
+            assert_eq!(World::at(5, &plan.steps, TROUBLE), World::sound(5));
+        }
+    }
+}
