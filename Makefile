@@ -9,7 +9,7 @@ help:
 	@echo 'make memcheck        the tests with every uWSGI under valgrind (ten minutes)'
 	@echo 'make bench           measures beside curl, and writes BENCHMARKS.md'
 	@echo 'make build           the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
-	@echo 'make install         installs it where uwsgi looks for plugins, or in PLUGINDIR (below DESTDIR)'
+	@echo 'make install         installs it where uwsgi looks for plugins, or in PLUGINDIR (below DESTDIR), and its manual page in MANDIR'
 	@echo 'make dist            an archive in target/dist, identical for everyone who builds this commit'
 	@echo 'make deb             a Debian package in target/dist; make deb-test tries it out, as root'
 	@echo 'make package-test    tries out what make install and make dist do, in a temporary directory'
@@ -47,7 +47,7 @@ build:
 	@packaging/build.sh
 
 install:
-	@DESTDIR='$(DESTDIR)' PLUGINDIR='$(PLUGINDIR)' UWSGI='$(UWSGI)' packaging/install.sh
+	@DESTDIR='$(DESTDIR)' PLUGINDIR='$(PLUGINDIR)' MANDIR='$(MANDIR)' UWSGI='$(UWSGI)' packaging/install.sh
 
 dist:
 	@packaging/dist.sh

@@ -18,6 +18,7 @@ plugins=usr/lib/uwsgi/plugins
 doc=usr/share/doc/$package
 units=usr/lib/systemd/system
 settings=etc/uwsgi-failover
+manual=usr/share/man/man7
 overrides=usr/share/lintian/overrides
 revision=1
 
@@ -46,7 +47,7 @@ stage=target/dist/.staging-deb
 rm -rf "$stage"
 mkdir -p "$stage/debian"
 root_of_package=$stage/tree
-for directory in DEBIAN "$plugins" "$units" "$settings" "$doc" "$overrides"; do mkdir -p "$root_of_package/$directory"; done
+for directory in DEBIAN "$plugins" "$units" "$settings" "$doc" "$manual" "$overrides"; do mkdir -p "$root_of_package/$directory"; done
 
 # --- What it installs -------------------------------------------------------------------------
 
@@ -63,6 +64,8 @@ doc_gz changelog <CHANGELOG.md
 find_cargo
 packaging/licenses.py >"$stage/third-party"
 doc_gz THIRD-PARTY-LICENSES <"$stage/third-party"
+packaging/manual.py >"$stage/manual"
+gzip -9nc <"$stage/manual" >"$root_of_package/$manual/uwsgi-hetzner.7.gz"
 doc_gz changelog.Debian <<END
 $package ($deb_version) unstable; urgency=medium
 
@@ -119,8 +122,7 @@ Description: Hetzner failover IP plugin for uWSGI
  The unit uwsgi-failover.service, which is not enabled, runs the legion in a
  uWSGI of its own: /etc/uwsgi-failover/uwsgi.ini is its configuration.
  .
- The configuration is described in
- /$doc/README.md.gz.
+ The manual page uwsgi-hetzner(7) describes the configuration.
 END
 (cd "$root_of_package" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$root_of_package/DEBIAN/md5sums"
 # On an upgrade dpkg keeps the administrator's changes to this file, and its mode.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Packs target/dist/uwsgi-hetzner-VERSION-linux-ARCH.tar.gz: the plugin as packaging/build.sh builds
-# it, the unit and the ini that run it, and what a server's administrator wants to read. One commit gives the same archive everywhere.
+# it, the unit and the ini that run it, and what a server's administrator wants to read, the manual page among it.
+# One commit gives the same archive everywhere.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -18,6 +19,7 @@ mkdir -p "$stage/$name"
 install -m 644 "$plugin" README.md LICENSE CHANGELOG.md packaging/uwsgi-failover.service packaging/uwsgi.ini "$stage/$name/"
 find_cargo
 packaging/licenses.py >"$stage/$name/THIRD-PARTY-LICENSES"
+SOURCE_DATE_EPOCH=$epoch packaging/manual.py >"$stage/$name/uwsgi-hetzner.7"
 
 tar --create --directory "$stage" --format=gnu --sort=name --mtime="@$epoch" \
     --owner=0 --group=0 --numeric-owner "$name" | gzip -9n >"target/dist/$name.tar.gz.new"

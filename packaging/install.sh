@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs the plugin: DESTDIR/PLUGINDIR/hetzner_plugin.so.
+# Installs the plugin, DESTDIR/PLUGINDIR/hetzner_plugin.so, and its manual page, DESTDIR/MANDIR/man7/uwsgi-hetzner.7.
 #
 # PLUGINDIR is, unless it is given, where the machine's own uWSGI says that it looks. UWSGI names that
-# uWSGI; else it is the `uwsgi`, or Debian's `uwsgi-core`, of the PATH.
+# uWSGI; else it is the `uwsgi`, or Debian's `uwsgi-core`, of the PATH. MANDIR is /usr/local/share/man unless it is
+# given. Without python3, or where MANDIR cannot be written to, the plugin is installed without its manual page.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -41,3 +42,14 @@ install -d "$directory" 2>/dev/null && [ -w "$directory" ] ||
     die "$directory cannot be written to: run make build, and as root, make install"
 install -m 644 "$plugin" "$directory/hetzner_plugin.so"
 say "$directory/hetzner_plugin.so"
+
+manual=${DESTDIR:-}${MANDIR:-/usr/local/share/man}/man7
+if ! have python3; then
+    say 'WARNING the manual page is not installed: python3, which makes it, was not found'
+elif ! install -d "$manual" 2>/dev/null || [ ! -w "$manual" ]; then
+    say "WARNING the manual page is not installed: $manual cannot be written to; MANDIR names another directory"
+else
+    packaging/manual.py >target/dist/uwsgi-hetzner.7
+    install -m 644 target/dist/uwsgi-hetzner.7 "$manual/"
+    say "$manual/uwsgi-hetzner.7"
+fi

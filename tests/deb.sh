@@ -80,6 +80,7 @@ for file in README.md.gz changelog.gz changelog.Debian.gz copyright THIRD-PARTY-
     # Containers are often set up to leave documentation out.
     dpkg -L "$package" | grep -qx "/usr/share/doc/$package/$file" || die "the package has no $file"
 done
+dpkg -L "$package" | grep -qx /usr/share/man/man7/uwsgi-hetzner.7.gz || die 'the package has no manual page'
 
 # is_private FILE: it is root's, and nobody else can read it
 is_private() { [ "$(as_root stat -c '%U:%G %a' "$1")" = 'root:root 600' ] || die "$1 is not there, or not for root alone"; }

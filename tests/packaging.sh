@@ -9,7 +9,7 @@ program='package-test'
 
 for tool in make nm tar; do have "$tool" || die "NOT RUN: $tool was not found"; done
 # Of whoever calls this, make included.
-unset MAKEFLAGS MFLAGS MAKELEVEL DESTDIR PLUGINDIR UWSGI
+unset MAKEFLAGS MFLAGS MAKELEVEL DESTDIR PLUGINDIR MANDIR UWSGI
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -50,12 +50,24 @@ flags_with() { printf "echo '%s'" "-O2 -I. -Wall -DUWSGI_SSL -DUWSGI_PLUGIN_DIR=
 
 is_installed_at() { cmp "$plugin" "$1" && [ "$(stat -c %a "$1")" = 644 ]; }
 
-# installs AT ARGUMENT...: make install puts it there, and nothing anywhere else in $work/dest
+# installs AT ARGUMENT...: make install puts it there, the manual page below MANDIR, and nothing anywhere else in
+# $work/dest
 installs() {
     local at=$1
     shift
+    rm -rf "$work/dest" "$work/man"
+    case " $* " in
+        *' DESTDIR='*) make install "$@" && mv "$work/dest/usr/local/share/man" "$work/man" || return ;;
+        *) make install MANDIR="$work/man" "$@" || return ;;
+    esac
+    is_installed_at "$at" && is_the_manual "$work/man/man7/uwsgi-hetzner.7" &&
+        { [ ! -d "$work/dest" ] || [ "$(find "$work/dest" -type f | wc -l)" = 1 ]; }
+}
+is_the_manual() { diff <(packaging/manual.py) "$1" && [ "$(stat -c %a "$1")" = 644 ]; }
+installs_without_manual() {
     rm -rf "$work/dest"
-    make install "$@" && is_installed_at "$at" && { [ ! -d "$work/dest" ] || [ "$(find "$work/dest" -type f | wc -l)" = 1 ]; }
+    make install DESTDIR="$work/dest" PLUGINDIR=/p MANDIR=/p/hetzner_plugin.so 2>&1 | grep 'WARNING the manual page' &&
+        is_installed_at "$work/dest/p/hetzner_plugin.so"
 }
 
 # refuses_install PATTERN ARGUMENT...: and nothing is installed
@@ -89,6 +101,7 @@ else
     say "NOT RUN install: this system's uWSGI says where (there is no uwsgi-core)"
 fi
 expect 'install: what is built is installed without cargo' without_cargo
+expect 'install: a manual page that cannot be installed is a warning' installs_without_manual
 expect 'install: a uWSGI that looks wherever it is started is no answer' refuses_install 'make install PLUGINDIR=' UWSGI="$work/relative"
 expect 'install: nor is one that says nothing' refuses_install 'make install PLUGINDIR=' UWSGI="$work/silent"
 expect 'install: a uWSGI that does not run is an error, with what it said' refuses_install 'libpcre2-8' UWSGI="$work/broken"
@@ -109,12 +122,16 @@ $name/README.md
 $name/THIRD-PARTY-LICENSES
 $name/hetzner_plugin.so
 $name/uwsgi-failover.service
+$name/uwsgi-hetzner.7
 $name/uwsgi.ini
 END
 }
 names_nobody() { tar --numeric-owner -tvzf "$archive" | awk '$2 != "0/0" { print; wrong = 1 } END { exit wrong }'; }
 sums_verify() { (cd target/dist && sha256sum --check SHA256SUMS) && grep -q "  $name.tar.gz\$" target/dist/SHA256SUMS; }
 texts_are_ours() { local text; for text in README.md LICENSE CHANGELOG.md packaging/uwsgi-failover.service packaging/uwsgi.ini; do cmp "$text" "$work/$name/${text##*/}" || return; done; }
+has_a_manual() {
+    man --warnings -l "$work/$name/uwsgi-hetzner.7" 2>"$work/warnings" | grep -q password_file && diff "$work/warnings" - </dev/null
+}
 is_small() { [ "$(wc -c <"$work/$name/hetzner_plugin.so")" -le $((2 * 1024 * 1024)) ]; }
 exports_one_symbol() {
     diff <(nm --dynamic --defined-only "$work/$name/hetzner_plugin.so" | awk '{ print $3 }') - <<<hetzner_plugin
@@ -131,11 +148,16 @@ is_the_same_again() { cp "$archive" "$work/first" && make dist && cmp "$work/fir
 
 find_cargo
 expect 'dist: an archive is made' make dist
-expect 'dist: it holds seven files' holds_what_it_should
+expect 'dist: it holds eight files' holds_what_it_should
 expect 'dist: they are of nobody in particular' names_nobody
 expect 'dist: SHA256SUMS has it, and verifies' sums_verify
 tar -xzf "$archive" -C "$work"
 expect 'dist: the plugin is the one that packaging/build.sh builds' cmp "$plugin" "$work/$name/hetzner_plugin.so"
+if have man; then
+    expect 'dist: its manual page is rendered without warnings' has_a_manual
+else
+    say 'NOT RUN dist: its manual page is rendered without warnings (there is no man: apt-get install man-db groff)'
+fi
 expect 'dist: it has at most 2 MiB' is_small
 expect 'dist: it exports hetzner_plugin and nothing else' exports_one_symbol
 expect 'dist: the texts are those that lie here' texts_are_ours
