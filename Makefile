@@ -10,7 +10,7 @@ help:
 	@echo 'make memcheck        run the tests with each uWSGI under valgrind (ten minutes)'
 	@echo 'make bench           compare the plugin with curl and write BENCHMARKS.md'
 	@echo 'make build           build the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
-	@echo 'make install         install it where uwsgi looks for plugins, or in PLUGINDIR (below DESTDIR)'
+	@echo 'make install         install it where uwsgi looks for plugins, or in PLUGINDIR, and its manual page in MANDIR (below DESTDIR)'
 	@echo 'make dist            build an archive in target/dist, identical for everyone who builds this commit'
 	@echo 'make deb             build a Debian package in target/dist'
 	@echo 'make deb-test        install, run, upgrade and remove that package on this system, as root'
@@ -57,7 +57,7 @@ build:
 	@packaging/build.sh
 
 install:
-	@DESTDIR='$(DESTDIR)' PLUGINDIR='$(PLUGINDIR)' UWSGI='$(UWSGI)' packaging/install.sh
+	@DESTDIR='$(DESTDIR)' PLUGINDIR='$(PLUGINDIR)' MANDIR='$(MANDIR)' UWSGI='$(UWSGI)' packaging/install.sh
 
 dist:
 	@packaging/dist.sh

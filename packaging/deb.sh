@@ -17,6 +17,7 @@ plugins=usr/lib/uwsgi/plugins
 doc=usr/share/doc/$package
 units=usr/lib/systemd/system
 settings=etc/uwsgi-failover
+manual=usr/share/man/man7
 overrides=usr/share/lintian/overrides
 revision=1
 
@@ -45,7 +46,7 @@ stage=target/dist/.staging-deb
 rm -rf "$stage"
 mkdir -p "$stage/debian"
 root_of_package=$stage/tree
-for directory in DEBIAN "$plugins" "$units" "$settings" "$doc" "$overrides"; do mkdir -p "$root_of_package/$directory"; done
+for directory in DEBIAN "$plugins" "$units" "$settings" "$doc" "$manual" "$overrides"; do mkdir -p "$root_of_package/$directory"; done
 
 # --- Installed files --------------------------------------------------------------------------
 
@@ -62,6 +63,8 @@ doc_gz changelog <CHANGELOG.md
 find_cargo
 packaging/licenses.py >"$stage/third-party"
 doc_gz THIRD-PARTY-LICENSES <"$stage/third-party"
+packaging/manual.py >"$stage/manual"
+gzip -9nc <"$stage/manual" >"$root_of_package/$manual/uwsgi-hetzner.7.gz"
 doc_gz changelog.Debian <<END
 $package ($deb_version) unstable; urgency=medium
 
@@ -118,8 +121,8 @@ Description: Hetzner failover IP plugin for uWSGI
  The unit uwsgi-failover.service runs the legion in a dedicated uWSGI, which is
  configured in /etc/uwsgi-failover/uwsgi.ini. It is not enabled by default.
  .
- /$doc/README.md.gz describes the setup, and
- links to the documentation.
+ The manual page uwsgi-hetzner(7) describes the configuration, and
+ /$doc/README.md.gz the setup.
 END
 (cd "$root_of_package" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$root_of_package/DEBIAN/md5sums"
 # On an upgrade, dpkg keeps the administrator's changes to this file, and its mode.

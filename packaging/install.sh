@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs the plugin as DESTDIR/PLUGINDIR/hetzner_plugin.so.
+# Installs the plugin as DESTDIR/PLUGINDIR/hetzner_plugin.so, and its manual page as
+# DESTDIR/MANDIR/man7/uwsgi-hetzner.7.
 #
 # PLUGINDIR defaults to the plugin directory of this system's uWSGI: the program UWSGI, or `uwsgi` in the PATH,
-# or Debian's `uwsgi-core`.
+# or Debian's `uwsgi-core`. MANDIR defaults to /usr/local/share/man. Without python3, or where MANDIR is not
+# writable, the plugin is installed without its manual page, with a warning.
 set -euo pipefail
 # shellcheck source=packaging/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -41,3 +43,14 @@ install -d "$directory" 2>/dev/null && [ -w "$directory" ] ||
     die "$directory cannot be written to: run make build, and then make install as root"
 install -m 644 "$plugin" "$directory/hetzner_plugin.so"
 say "installed $directory/hetzner_plugin.so"
+
+manual=${DESTDIR:-}${MANDIR:-/usr/local/share/man}/man7
+if ! have python3; then
+    say 'WARNING the manual page is not installed: python3, which makes it, was not found'
+elif ! install -d "$manual" 2>/dev/null || [ ! -w "$manual" ]; then
+    say "WARNING the manual page is not installed: $manual cannot be written to; MANDIR names another directory"
+else
+    packaging/manual.py >target/dist/uwsgi-hetzner.7
+    install -m 644 target/dist/uwsgi-hetzner.7 "$manual/"
+    say "installed $manual/uwsgi-hetzner.7"
+fi

@@ -82,6 +82,7 @@ for file in README.md.gz changelog.gz changelog.Debian.gz copyright THIRD-PARTY-
     # Containers are often set up to leave documentation out.
     dpkg -L "$package" | grep -qx "/usr/share/doc/$package/$file" || die "the package has no $file"
 done
+dpkg -L "$package" | grep -qx /usr/share/man/man7/uwsgi-hetzner.7.gz || die 'the package has no manual page'
 
 # is_private FILE: checks that only root can read the file
 is_private() { [ "$(as_root stat -c '%U:%G %a' "$1")" = 'root:root 600' ] || die "$1 is missing, or others than root can read it"; }

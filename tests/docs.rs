@@ -1,4 +1,5 @@
-//! What the documents quote from `packaging/` is what is in the files there.
+//! What the documents quote from `packaging/` is what is in the files there, and their links lead
+//! somewhere.
 //!
 //! A quote is a fenced block after the line `<!-- quoted from packaging/FILE -->`. It contains the whole
 //! file, or lines of it that follow each other.
@@ -29,6 +30,71 @@ fn the_documents_quote_the_files_in_packaging() {
         quotes > 0 || !has_docs,
         "no document quotes a file: write `{MARKER}packaging/FILE -->` before each block that does"
     );
+}
+
+#[test]
+fn links_within_the_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut links = 0;
+    let mut mistakes = Vec::new();
+    for document in documents(root) {
+        let text = fs::read_to_string(root.join(&document)).unwrap();
+        for link in links_in(&text) {
+            links += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let directory = document.parent().unwrap_or(Path::new(""));
+            let target = match file {
+                "" => root.join(&document),
+                file => root.join(directory).join(file),
+            };
+            let is_there = match anchor {
+                "" => target.exists(),
+                anchor => fs::read_to_string(&target)
+                    .is_ok_and(|text| anchors(&text).iter().any(|known| known == anchor)),
+            };
+            if !is_there {
+                mistakes.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(mistakes.is_empty(), "\n{}\n", mistakes.join("\n"));
+    assert!(links > 50, "{links} links");
+}
+
+/// The targets of links to this repository.
+fn links_in(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1);
+    let targets = targets.filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets.filter(|target| !target.contains("://") && !target.contains(char::is_whitespace))
+}
+
+/// The anchors of headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let mut anchors: Vec<String> = Vec::new();
+    let mut is_block = false;
+    for line in text.lines() {
+        is_block ^= line.starts_with("```");
+        let heading = line.trim_start_matches('#').strip_prefix(' ');
+        let Some(heading) = heading.filter(|_| line.starts_with('#') && !is_block) else {
+            continue;
+        };
+        let kept = |character: &char| character.is_alphanumeric() || "_- ".contains(*character);
+        let lower = heading.to_lowercase();
+        let anchor: String = lower.chars().filter(kept).collect();
+        let anchor = anchor.replace(' ', "-");
+        let numbered = (1..).map(|number| format!("{anchor}-{number}"));
+        let mut names = std::iter::once(anchor.clone()).chain(numbered);
+        anchors.extend(names.find(|name| !anchors.contains(name)));
+    }
+    anchors
+}
+
+#[test]
+fn anchors_are_those_of_github() {
+    let text = "# A title\n## `a_b`: what's it, 3 x?\n```\n# none\n```\n### A title\n#no\n";
+    assert_eq!(anchors(text), ["a-title", "a_b-whats-it-3-x", "a-title-1"]);
+    let links: Vec<&str> = links_in("[a](b.md#c) [d](https://e) x](#f)\n](a b)").collect();
+    assert_eq!(links, ["b.md#c", "#f"]);
 }
 
 /// README.md, SECURITY.md and docs/*.md, as far as they exist.

@@ -9,7 +9,7 @@ program='package-test'
 
 for tool in make nm tar; do have "$tool" || die "NOT RUN: $tool was not found"; done
 # The caller's settings, including those of a make that runs this, must not affect the tests.
-unset MAKEFLAGS MFLAGS MAKELEVEL DESTDIR PLUGINDIR UWSGI
+unset MAKEFLAGS MFLAGS MAKELEVEL DESTDIR PLUGINDIR MANDIR UWSGI
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -50,12 +50,24 @@ flags_with() { printf "echo '%s'" "-O2 -I. -Wall -DUWSGI_SSL -DUWSGI_PLUGIN_DIR=
 
 is_installed_at() { cmp "$plugin" "$1" && [ "$(stat -c %a "$1")" = 644 ]; }
 
-# installs AT ARGUMENT...: checks that make install installs it there, and nothing else in $work/dest
+# installs AT ARGUMENT...: checks that make install installs the plugin there, the manual page below MANDIR, and
+# nothing else in $work/dest
 installs() {
     local at=$1
     shift
+    rm -rf "$work/dest" "$work/man"
+    case " $* " in
+        *' DESTDIR='*) make install "$@" && mv "$work/dest/usr/local/share/man" "$work/man" || return ;;
+        *) make install MANDIR="$work/man" "$@" || return ;;
+    esac
+    is_installed_at "$at" && is_the_manual "$work/man/man7/uwsgi-hetzner.7" &&
+        { [ ! -d "$work/dest" ] || [ "$(find "$work/dest" -type f | wc -l)" = 1 ]; }
+}
+is_the_manual() { diff <(packaging/manual.py) "$1" && [ "$(stat -c %a "$1")" = 644 ]; }
+installs_without_manual() {
     rm -rf "$work/dest"
-    make install "$@" && is_installed_at "$at" && { [ ! -d "$work/dest" ] || [ "$(find "$work/dest" -type f | wc -l)" = 1 ]; }
+    make install DESTDIR="$work/dest" PLUGINDIR=/p MANDIR=/p/hetzner_plugin.so 2>&1 | grep 'WARNING the manual page' &&
+        is_installed_at "$work/dest/p/hetzner_plugin.so"
 }
 
 # refuses_install PATTERN ARGUMENT...: checks that make install fails like that, and installs nothing
@@ -89,6 +101,7 @@ else
     say "NOT RUN install: the plugin directory of this system's uWSGI is used (uwsgi-core was not found)"
 fi
 expect 'install: an up-to-date plugin is installed without cargo' without_cargo
+expect 'install: a manual page that cannot be installed is a warning' installs_without_manual
 expect 'install: a relative plugin directory is refused' refuses_install 'make install PLUGINDIR=' UWSGI="$work/relative"
 expect 'install: a uWSGI without a plugin directory is refused' refuses_install 'make install PLUGINDIR=' UWSGI="$work/silent"
 expect 'install: a uWSGI that does not run is an error, with its output' refuses_install 'libpcre2-8' UWSGI="$work/broken"
@@ -100,7 +113,7 @@ expect 'install: a directory that cannot be created is an error' refuses 'cannot
 name=uwsgi-hetzner-$(version)-linux-$(uname -m)
 archive=target/dist/$name.tar.gz
 
-contains_seven_files() {
+contains_eight_files() {
     diff <(tar -tzf "$archive" | LC_ALL=C sort) - <<END
 $name/
 $name/CHANGELOG.md
@@ -109,12 +122,16 @@ $name/README.md
 $name/THIRD-PARTY-LICENSES
 $name/hetzner_plugin.so
 $name/uwsgi-failover.service
+$name/uwsgi-hetzner.7
 $name/uwsgi.ini
 END
 }
 has_no_owner() { tar --numeric-owner -tvzf "$archive" | awk '$2 != "0/0" { print; wrong = 1 } END { exit wrong }'; }
 sums_verify() { (cd target/dist && sha256sum --check SHA256SUMS) && grep -q "  $name.tar.gz\$" target/dist/SHA256SUMS; }
 texts_are_ours() { local text; for text in README.md LICENSE CHANGELOG.md packaging/uwsgi-failover.service packaging/uwsgi.ini; do cmp "$text" "$work/$name/${text##*/}" || return; done; }
+has_a_manual() {
+    man --warnings -l "$work/$name/uwsgi-hetzner.7" 2>"$work/warnings" | grep -q password_file && diff "$work/warnings" - </dev/null
+}
 is_small() { [ "$(wc -c <"$work/$name/hetzner_plugin.so")" -le $((9 * 1024 * 1024 / 4)) ]; }
 exports_one_symbol() {
     diff <(nm --dynamic --defined-only "$work/$name/hetzner_plugin.so" | awk '{ print $3 }') - <<<hetzner_plugin
@@ -131,11 +148,16 @@ is_the_same_again() { cp "$archive" "$work/first" && make dist && cmp "$work/fir
 
 find_cargo
 expect 'dist: an archive is built' make dist
-expect 'dist: it contains seven files' contains_seven_files
+expect 'dist: it contains eight files' contains_eight_files
 expect 'dist: it names no owner of the files' has_no_owner
 expect 'dist: SHA256SUMS lists it, and verifies' sums_verify
 tar -xzf "$archive" -C "$work"
 expect 'dist: it contains the plugin of packaging/build.sh' cmp "$plugin" "$work/$name/hetzner_plugin.so"
+if have man; then
+    expect 'dist: the manual page is rendered without warnings' has_a_manual
+else
+    say 'NOT RUN dist: the manual page is rendered without warnings (man was not found: apt-get install man-db groff)'
+fi
 expect 'dist: the plugin has at most 2.25 MiB' is_small
 expect 'dist: the plugin exports only hetzner_plugin' exports_one_symbol
 expect 'dist: the texts are those of the repository' texts_are_ours

@@ -15,6 +15,9 @@ use rustls::version::{TLS12, TLS13};
 
 use super::listen::{Certificate, Ciphers, Listen, TlsVersions};
 
+/// The webservice's own name, for a network of a test's own in which it leads to the mock.
+const REAL_NAME: &str = "robot-ws.your-server.de";
+
 /// A server's TLS configuration, and the CA for its clients to trust.
 pub(super) struct Identity {
     pub(super) config: Arc<ServerConfig>,
@@ -99,7 +102,7 @@ fn leaf(
         Certificate::Valid
         | Certificate::Expired
         | Certificate::NotYetValid
-        | Certificate::UnknownCa => &["localhost", "127.0.0.1", "::1"],
+        | Certificate::UnknownCa => &["localhost", "127.0.0.1", "::1", REAL_NAME],
     };
     let mut names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     if kind != Certificate::WrongName && !address.is_loopback() {
