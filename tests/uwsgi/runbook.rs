@@ -37,6 +37,8 @@ const DOCUMENT: &str = include_str!("../../docs/operations.md");
 const INI: &str = include_str!("../../packaging/uwsgi.ini");
 const SERVERS: [&str; 3] = ["1.1.1.1", "2.2.2.2", "3.3.3.3"];
 
+const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
 /// A network, mounts and processes of one's own.
 const NAMESPACES: [&str; 7] = [
     "--user",
@@ -112,7 +114,12 @@ pub fn optional_tests() -> &'static [Test] {
 /// This program runs itself in namespaces.
 fn runbook_is_carried_out(context: &Context) {
     let launch = context.launch();
-    let output = Command::new("unshare")
+    let mut command = Command::new("unshare");
+    // uWSGI would take the first as an option; the others are of the caller's network.
+    for variable in ["UWSGI_BINARIES", "NOTIFY_SOCKET"].iter().chain(&PROXIES) {
+        command.env_remove(variable);
+    }
+    let output = command
         .args(NAMESPACES)
         .args(["--fork", "--kill-child"])
         .arg(std::env::current_exe().expect("the test has a path"))
