@@ -24,6 +24,7 @@ mod metrics;
 mod older;
 mod proxy;
 mod rows;
+mod runbook;
 mod secrets;
 mod signals;
 mod slow;
@@ -44,11 +45,15 @@ use support::{attacks, cluster, context, driver, memcheck};
 type Test = (&'static str, fn(&Context));
 
 fn main() -> ExitCode {
+    if let Some(code) = runbook::inside() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     // The tests wait far more than they work.
     arguments.test_threads.get_or_insert(16);
     let contexts = Context::all();
     let mut trials = Vec::new();
+    let of_the_runbook = runbook::optional_tests();
     for context in &contexts {
         let mut tests = [
             slow::TESTS,
@@ -74,6 +79,7 @@ fn main() -> ExitCode {
             tests.extend(older::TESTS);
         }
         tests.extend(metrics::optional_tests(context));
+        tests.extend(of_the_runbook);
         if context.is_our_own() {
             tests.extend([build::TESTS, valgrind::TESTS].concat());
         }
