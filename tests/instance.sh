@@ -135,7 +135,7 @@ new_credentials 1
 fill 1 2 3 >"$work/1/uwsgi.ini"
 say 'without a password, uWSGI exits with'
 refuses 'without a password' "$work/1"
-reports 'without a password' " password_file: $work/1/password has an empty first line"
+reports 'without a password' " password_file: the first line of $work/1/password is empty"
 [ "$(wc -l <"$work/errors")" = 1 ] || die 'without a password: a line is about something else'
 
 # --- Three nodes ------------------------------------------------------------------------------
