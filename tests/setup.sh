@@ -2,7 +2,7 @@
 # Prepares what `make demo` and `make test` need: tools, headers, and a uWSGI of its own.
 #
 #   tests/setup.sh                      the tools, and uWSGI 2.0.31 in target/uwsgi/2.0.31/uwsgi
-#   tests/setup.sh test                 also valgrind, and the distribution's own uWSGI (uwsgi-core), where apt offers it
+#   tests/setup.sh test                 also valgrind, curl, ip and jq, and the distribution's own uWSGI (uwsgi-core), where apt offers it
 #   tests/setup.sh uwsgi VERSION ...    the tools, and these versions instead (of tests/uwsgi-versions.txt)
 #   tests/setup.sh headers              the tools, and of every version in that file target/uwsgi/VERSION/uwsgi.h
 #
@@ -43,6 +43,11 @@ missing_packages() {
     compiles '#include <stdlib.h>' || echo libc6-dev
     compiles '#include <openssl/ssl.h>' || echo libssl-dev
     [ -z "$with_distribution" ] || have valgrind || echo valgrind
+    if [ -n "$with_distribution" ]; then # the runbook is carried out with these
+        have curl || echo curl
+        have ip || echo iproute2
+        have jq || echo jq
+    fi
     if ! have python3; then
         printf '%s\n' python3 python3-pip
     elif [ -n "$need_pip" ]; then
