@@ -88,8 +88,7 @@ fn says_ours(answer: &Answer) -> bool {
 }
 
 fn says_already_routed(answer: &Answer) -> bool {
-    let code = member(answer.body, "/error/code");
-    !matches!(answer.status, 300..=399 | 401) && code == "FAILOVER_ALREADY_ROUTED"
+    member(answer.body, "/error/code") == "FAILOVER_ALREADY_ROUTED"
 }
 
 /// A member of a JSON text, or null.

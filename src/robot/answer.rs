@@ -59,9 +59,9 @@ impl Reader<'_> {
     pub fn change(&self, answer: &Answer) -> Change {
         let code = self.code(answer);
         match (answer.status, code.as_deref()) {
+            (_, Some("FAILOVER_ALREADY_ROUTED")) => Change::Done,
             (300..=399, _) => refused(self.redirect(answer)),
             (401, _) => refused(self.login()),
-            (_, Some("FAILOVER_ALREADY_ROUTED")) => Change::Done,
             (200..=299, _) => self.success(answer),
             (409, Some("FAILOVER_LOCKED")) => Change::Running(self.status(answer)),
             (409, None) if self.is_custom => Change::Accepted(self.status(answer)),

@@ -170,7 +170,7 @@ fn conflicts_are_told_apart_by_their_code() {
 
 #[test]
 fn already_routed_is_done_with_whatever_status() {
-    for status in [200, 400, 403, 404, 409, 422, 500] {
+    for status in [200, 302, 400, 401, 403, 404, 409, 422, 500] {
         assert!(matches!(
             change(status, &error("FAILOVER_ALREADY_ROUTED")),
             Change::Done
