@@ -54,6 +54,8 @@ pub struct Orders {
     is_sure: bool,
     /// The address that is meant, of several.
     only: Option<Vec<u8>>,
+    /// The hook will be called.
+    is_called: bool,
 }
 
 impl Orders {
@@ -62,12 +64,14 @@ impl Orders {
             commands: Vec::new(),
             is_sure: false,
             only: None,
+            is_called: false,
         }
     }
 
-    /// Takes the address that is meant.
-    pub fn take_only(&mut self, value: Vec<u8>) {
+    /// Takes the address that is meant. Returns as [`Orders::take`] does.
+    pub fn take_only(&mut self, value: Vec<u8>) -> bool {
         self.only = Some(value);
+        self.call(false)
     }
 
     /// Takes one of the options. Returns whether the hook has to be called, which it has to be once.
@@ -82,16 +86,21 @@ impl Orders {
             name if name == UNROUTE.to_bytes() => Command::Change(Change::Unroute),
             name if name == YES.to_bytes() => {
                 self.is_sure = true;
-                return false;
+                return self.call(false);
             }
             _ => return false,
         };
-        guard::stand(command == Command::CheckJson);
-        let is_first = self.commands.is_empty();
         if !self.commands.contains(&command) {
             self.commands.push(command);
         }
-        is_first
+        self.call(command == Command::CheckJson)
+    }
+
+    /// From the first of the options on, the process does not serve: one that only goes with a
+    /// command would otherwise start a second instance beside the running one.
+    fn call(&mut self, is_json: bool) -> bool {
+        guard::stand(is_json);
+        !std::mem::replace(&mut self.is_called, true)
     }
 }
 
@@ -102,6 +111,14 @@ pub fn run(orders: &Orders, options: &Options) -> ! {
         [Command::Check] => check(options, false),
         [Command::CheckJson] => check(options, true),
         [Command::Change(change)] => switch::run(change, orders.only.as_deref(), orders.is_sure),
+        [] => {
+            log!(
+                NAME,
+                "ERROR hetzner-yes and hetzner-only do nothing by themselves: add hetzner-switch or \
+                 hetzner-unroute"
+            );
+            1
+        }
         _ => {
             log!(
                 NAME,

@@ -13,6 +13,7 @@ use crate::pty::Session;
 
 pub const TESTS: &[Test] = tests![
     switch_needs_a_terminal_or_yes,
+    options_of_a_switch_start_no_instance,
     switch_by_hand_is_a_takeover,
     switch_goes_on_when_nobody_reads,
     switch_does_nothing_when_all_is_well,
@@ -46,6 +47,32 @@ fn switch_needs_a_terminal_or_yes(context: &Context) {
         let done = by_hand(context, &robot, &[option]);
         assert_eq!(done.status, Some(1));
         assert!(done.out.contains("add --hetzner-yes"), "{}", done.out);
+    }
+    assert_eq!(robot.connections(), 0);
+}
+
+/// The command itself is easily forgotten, and the configuration is that of a running instance.
+fn options_of_a_switch_start_no_instance(context: &Context) {
+    let robot = robot();
+    for options in [
+        &["--hetzner-yes"][..],
+        &["--hetzner-only", "4.4.4.4"],
+        &["--hetzner-yes", "--hetzner-only", "4.4.4.4"],
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = lone_node(&action(&robot, ""))
+            .line("pidfile = running.pid")
+            .line("vacuum = true")
+            // An instance that starts ends at once.
+            .line("hook-pre-app = exit:0");
+        let pidfile = directory.path().join("running.pid");
+        std::fs::write(&pidfile, "1").unwrap();
+        let output = command_line(context, directory.path(), &config.ini(), options).output();
+        let done = done(output.unwrap());
+        assert_eq!(done.status, Some(1), "{}", done.log);
+        let expected = "ERROR hetzner-yes and hetzner-only do nothing by themselves";
+        assert!(done.log.contains(expected), "{}", done.log);
+        assert_eq!(std::fs::read_to_string(&pidfile).unwrap(), "1");
     }
     assert_eq!(robot.connections(), 0);
 }
