@@ -136,11 +136,13 @@ fn check(options: &Options, is_json: bool) -> i32 {
     let mut human = human::Report::new(is_coloured);
     let mut tally = Tally::default();
     let mut facts = Vec::new();
+    let mut printed = Ok(());
     let mut sink = |fact: Fact| {
         tally.count(&fact);
         match is_json {
             true => facts.push(fact),
-            false => print(&human.add(&fact).join("\n")),
+            false if printed.is_ok() => printed = try_print(&human.add(&fact).join("\n")),
+            false => {}
         }
     };
     match rights::take() {
@@ -152,11 +154,17 @@ fn check(options: &Options, is_json: bool) -> i32 {
             text: error.to_string(),
         }),
     }
-    match is_json {
-        true => print(&json::report(&facts)),
-        false => print(&human.end(&tally).join("\n")),
+    let end = match is_json {
+        true => json::report(&facts),
+        false => human.end(&tally).join("\n"),
+    };
+    match printed.and_then(|()| try_print(&end)) {
+        Ok(()) => i32::from(tally.errors > 0),
+        Err(error) => {
+            log!(NAME, "ERROR the report cannot be printed: {error}");
+            1
+        }
     }
-    i32::from(tally.errors > 0)
 }
 
 /// Logs the same report as [`Command::Check`] prints, on a thread of its own.
@@ -191,6 +199,15 @@ fn log_line(fact: &Fact) -> String {
 
 /// Prints a line, or several. Nobody is left to be told if that fails.
 fn print(text: &str) {
+    let _ = try_print(text);
+}
+
+/// Prints a line, or several.
+///
+/// # Errors
+/// Standard output cannot be written to.
+fn try_print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+    writeln!(output, "{text}")?;
+    output.flush()
 }
