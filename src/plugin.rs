@@ -144,7 +144,7 @@ static OPTIONS: OptionList = OptionList([
         c"do not ask before hetzner-switch and hetzner-unroute",
         set_command,
     ),
-    uwsgi::option(
+    uwsgi::immediate_option(
         command::ONLY,
         c"the failover IP that hetzner-switch and hetzner-unroute are for, of several",
         set_only,
@@ -233,13 +233,15 @@ unsafe extern "C" fn set_command(name: *mut c_char, value: *mut c_char, _: *mut 
     });
 }
 
-/// Called for `hetzner-only`.
+/// Called for `hetzner-only`, as soon as it is read.
 unsafe extern "C" fn set_only(_: *mut c_char, value: *mut c_char, _: *mut c_void) {
     guard("option", || {
         // SAFETY: uWSGI passes the option's value.
         let value = unsafe { bytes(value) };
         let mut orders = STATE.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.take_only(value);
+        if orders.take_only(value) {
+            uwsgi::run_as_soon_as_possible(command::HOOK);
+        }
     });
 }
 

@@ -54,6 +54,8 @@ pub struct Orders {
     is_sure: bool,
     /// The address that is meant, of several.
     only: Option<Vec<u8>>,
+    /// The hook will be called.
+    is_called: bool,
 }
 
 impl Orders {
@@ -62,12 +64,14 @@ impl Orders {
             commands: Vec::new(),
             is_sure: false,
             only: None,
+            is_called: false,
         }
     }
 
-    /// Takes the address that is meant.
-    pub fn take_only(&mut self, value: Vec<u8>) {
+    /// Takes the address that is meant. Returns as [`Orders::take`] does.
+    pub fn take_only(&mut self, value: Vec<u8>) -> bool {
         self.only = Some(value);
+        self.call(false)
     }
 
     /// Takes one of the options. Returns whether the hook has to be called, which it has to be once.
@@ -82,16 +86,21 @@ impl Orders {
             name if name == UNROUTE.to_bytes() => Command::Change(Change::Unroute),
             name if name == YES.to_bytes() => {
                 self.is_sure = true;
-                return false;
+                return self.call(false);
             }
             _ => return false,
         };
-        guard::stand(command == Command::CheckJson);
-        let is_first = self.commands.is_empty();
         if !self.commands.contains(&command) {
             self.commands.push(command);
         }
-        is_first
+        self.call(command == Command::CheckJson)
+    }
+
+    /// From the first of the options on, the process does not serve: one that only goes with a
+    /// command would otherwise start a second instance beside the running one.
+    fn call(&mut self, is_json: bool) -> bool {
+        guard::stand(is_json);
+        !std::mem::replace(&mut self.is_called, true)
     }
 }
 
@@ -102,6 +111,14 @@ pub fn run(orders: &Orders, options: &Options) -> ! {
         [Command::Check] => check(options, false),
         [Command::CheckJson] => check(options, true),
         [Command::Change(change)] => switch::run(change, orders.only.as_deref(), orders.is_sure),
+        [] => {
+            log!(
+                NAME,
+                "ERROR hetzner-yes and hetzner-only do nothing by themselves: add hetzner-switch or \
+                 hetzner-unroute"
+            );
+            1
+        }
         _ => {
             log!(
                 NAME,
@@ -119,11 +136,13 @@ fn check(options: &Options, is_json: bool) -> i32 {
     let mut human = human::Report::new(is_coloured);
     let mut tally = Tally::default();
     let mut facts = Vec::new();
+    let mut printed = Ok(());
     let mut sink = |fact: Fact| {
         tally.count(&fact);
         match is_json {
             true => facts.push(fact),
-            false => print(&human.add(&fact).join("\n")),
+            false if printed.is_ok() => printed = try_print(&human.add(&fact).join("\n")),
+            false => {}
         }
     };
     match rights::take() {
@@ -135,11 +154,17 @@ fn check(options: &Options, is_json: bool) -> i32 {
             text: error.to_string(),
         }),
     }
-    match is_json {
-        true => print(&json::report(&facts)),
-        false => print(&human.end(&tally).join("\n")),
+    let end = match is_json {
+        true => json::report(&facts),
+        false => human.end(&tally).join("\n"),
+    };
+    match printed.and_then(|()| try_print(&end)) {
+        Ok(()) => i32::from(tally.errors > 0),
+        Err(error) => {
+            log!(NAME, "ERROR the report cannot be printed: {error}");
+            1
+        }
     }
-    i32::from(tally.errors > 0)
 }
 
 /// Logs the same report as [`Command::Check`] prints, on a thread of its own.
@@ -174,6 +199,15 @@ fn log_line(fact: &Fact) -> String {
 
 /// Prints a line, or several. Nobody is left to be told if that fails.
 fn print(text: &str) {
+    let _ = try_print(text);
+}
+
+/// Prints a line, or several.
+///
+/// # Errors
+/// Standard output cannot be written to.
+fn try_print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+    writeln!(output, "{text}")?;
+    output.flush()
 }

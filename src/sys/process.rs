@@ -30,6 +30,12 @@ pub fn restore_signals() {
     }
 }
 
+/// From here on, writing to a pipe that nobody reads is an error like others.
+pub fn ignore_broken_pipes() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// From here on an interrupt is counted, and does not end the process.
 pub fn catch_interrupts() {
     extern "C" fn count(_: c_int) {

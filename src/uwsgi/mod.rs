@@ -141,6 +141,17 @@ pub const fn immediate_flag(
 ) -> abi::uwsgi_option {
     abi::uwsgi_option {
         r#type: NO_ARGUMENT,
+        ..immediate_option(name, help, function)
+    }
+}
+
+/// An option whose function is called as soon as the option is read.
+pub const fn immediate_option(
+    name: &'static CStr,
+    help: &'static CStr,
+    function: OptionFunction,
+) -> abi::uwsgi_option {
+    abi::uwsgi_option {
         flags: IMMEDIATE,
         ..option(name, help, function)
     }

@@ -1,19 +1,21 @@
 //! `--hetzner-switch` and `--hetzner-unroute`: a route, changed by hand.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use testbed::robot::{Fault, Method, Robot, When};
 use testbed::uwsgi::PATIENCE;
 
 use crate::Test;
-use crate::command::{Done, command_line, run};
+use crate::command::{Done, command_line, done, run};
 use crate::context::{Context, action, ip, lone_node, robot, robot_with};
 use crate::pty::Session;
 
 pub const TESTS: &[Test] = tests![
     switch_needs_a_terminal_or_yes,
+    options_of_a_switch_start_no_instance,
     switch_by_hand_is_a_takeover,
+    switch_goes_on_when_nobody_reads,
     switch_does_nothing_when_all_is_well,
     switch_asks_on_a_terminal,
     switch_shows_its_progress_on_one_line,
@@ -49,6 +51,32 @@ fn switch_needs_a_terminal_or_yes(context: &Context) {
     assert_eq!(robot.connections(), 0);
 }
 
+/// The command itself is easily forgotten, and the configuration is that of a running instance.
+fn options_of_a_switch_start_no_instance(context: &Context) {
+    let robot = robot();
+    for options in [
+        &["--hetzner-yes"][..],
+        &["--hetzner-only", "4.4.4.4"],
+        &["--hetzner-yes", "--hetzner-only", "4.4.4.4"],
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = lone_node(&action(&robot, ""))
+            .line("pidfile = running.pid")
+            .line("vacuum = true")
+            // An instance that starts ends at once.
+            .line("hook-pre-app = exit:0");
+        let pidfile = directory.path().join("running.pid");
+        std::fs::write(&pidfile, "1").unwrap();
+        let output = command_line(context, directory.path(), &config.ini(), options).output();
+        let done = done(output.unwrap());
+        assert_eq!(done.status, Some(1), "{}", done.log);
+        let expected = "ERROR hetzner-yes and hetzner-only do nothing by themselves";
+        assert!(done.log.contains(expected), "{}", done.log);
+        assert_eq!(std::fs::read_to_string(&pidfile).unwrap(), "1");
+    }
+    assert_eq!(robot.connections(), 0);
+}
+
 fn switch_by_hand_is_a_takeover(context: &Context) {
     let robot = robot_with(|settings| settings.switch_time = Duration::from_secs(1));
     robot.order(When::Once(Method::Post), Fault::page(503));
@@ -65,6 +93,22 @@ fn switch_by_hand_is_a_takeover(context: &Context) {
         "{lines:?}"
     );
     assert!(!done.out.contains('\x1b'));
+    assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("1.1.1.1")));
+}
+
+/// As in `... --hetzner-switch --hetzner-yes | head -n 1`, or when the program that logs it ends.
+fn switch_goes_on_when_nobody_reads(context: &Context) {
+    let robot = robot();
+    robot.order(When::Once(Method::Post), Fault::page(503));
+    let directory = tempfile::tempdir().unwrap();
+    let ini = lone_node(&action(&robot, "")).ini();
+    let options = ["--hetzner-switch", "--hetzner-yes"];
+    let mut reader = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+    let pipe = reader.stdin.take().unwrap();
+    reader.wait().unwrap();
+    let mut command = command_line(context, directory.path(), &ini, &options);
+    let done = done(command.stdout(pipe).output().unwrap());
+    assert_eq!(done.status, Some(0), "{}", done.log);
     assert_eq!(robot.route(ip("4.4.4.4")), Some(ip("1.1.1.1")));
 }
 

@@ -15,6 +15,7 @@ use crate::context::{Context, action, ip, lone_node, robot, robot_with, wait};
 pub const TESTS: &[Test] = tests![
     check_prints_a_report_of_80_columns,
     check_prints_json_and_nothing_else,
+    check_that_cannot_be_printed_fails,
     check_only_reads_and_asks_once,
     check_stops_at_a_refused_login,
     check_finds_an_unknown_address,
@@ -213,6 +214,22 @@ fn check_prints_json_and_nothing_else(context: &Context) {
             .iter()
             .all(|member| quorum[member].is_null())
     );
+}
+
+/// Otherwise a full disk would look like a configuration without errors.
+fn check_that_cannot_be_printed_fails(context: &Context) {
+    let robot = robot();
+    robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
+    let ini = lone_node(&action(&robot, "")).ini();
+    for option in ["--hetzner-check", "--hetzner-check-json"] {
+        let directory = tempfile::tempdir().unwrap();
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut command = command_line(context, directory.path(), &ini, &[option]);
+        let done = done(command.stdout(full.unwrap()).output().unwrap());
+        assert_eq!(done.status, Some(1), "{option}: {}", done.log);
+        let expected = "ERROR the report cannot be printed: No space left on device";
+        assert!(done.log.contains(expected), "{option}: {}", done.log);
+    }
 }
 
 fn check_only_reads_and_asks_once(context: &Context) {
