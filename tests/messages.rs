@@ -36,6 +36,10 @@ const NO_HEADING: &[(&str, &str)] = &[
         "the beginning of a mistake",
     ),
     (
+        "{count} times in a row",
+        "part of the lines on a health check",
+    ),
+    (
         ": {max} requests in {interval} s",
         "part of the line on the rate limit",
     ),

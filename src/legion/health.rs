@@ -76,7 +76,7 @@ impl Health {
         self.recovered = self.has_fallen.then_some(now);
         let times = times(self.streak);
         self.streak = 0;
-        format!("healthy: {} passed {times} in a row", self.name)
+        format!("healthy: {} passed {times}", self.name)
     }
 
     fn fall_sick(&mut self, now: Duration, reason: &str) -> String {
@@ -91,7 +91,7 @@ impl Health {
         self.has_fallen = true;
         let times = times(self.streak);
         self.streak = 0;
-        format!("sick: {} {reason} {times} in a row", self.name)
+        format!("sick: {} {reason} {times}", self.name)
     }
 
     /// The upper limit of `needed`: ten minutes of probes.
@@ -105,7 +105,7 @@ fn times(count: u32) -> String {
     match count {
         1 => "once".into(),
         2 => "twice".into(),
-        count => format!("{count} times"),
+        count => format!("{count} times in a row"),
     }
 }
 

@@ -206,6 +206,9 @@ impl Findings {
     fn check_health(&mut self, value: &[u8], legions: &[Legion]) {
         let (name, rest) = health::split_legion(value);
         let legion = self.legion_of(HEALTH_OPTION, &name, legions);
+        if name.is_empty() {
+            return;
+        }
         let place = format!("legion \"{name}\", {}", HEALTH_OPTION.to_string_lossy());
         match HealthCheck::parse(rest) {
             Ok(check) => {

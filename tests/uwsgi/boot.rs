@@ -300,7 +300,8 @@ fn boot_refuses_bad_health_checks_all_at_once(context: &Context) {
         .line("hetzner-health = failover url=ftp://x/,interval=0")
         .line("hetzner-health = other url=http://127.0.0.1/")
         .line("hetzner-health = failover url=https://localhost/,ca_file=/nonexistent/ca.pem")
-        .line("hetzner-nopreempt = third");
+        .line("hetzner-nopreempt = third")
+        .line("hetzner-health =");
     let errors = errors(&refused(context, &config));
     for part in [
         "legion \"failover\", hetzner-health: url: `ftp://x/` is not",
@@ -308,13 +309,14 @@ fn boot_refuses_bad_health_checks_all_at_once(context: &Context) {
         "hetzner-health: there is no legion \"other\"",
         "/nonexistent/ca.pem",
         "hetzner-nopreempt: there is no legion \"third\"",
+        "hetzner-health: must start with the name of a legion",
     ] {
         assert!(
             errors.iter().any(|error| error.contains(part)),
             "{part}\n{errors:#?}"
         );
     }
-    assert_eq!(errors.len(), 5, "{errors:#?}");
+    assert_eq!(errors.len(), 6, "{errors:#?}");
 }
 
 fn boot_warns_of_quotes(context: &Context) {
