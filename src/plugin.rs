@@ -43,7 +43,7 @@ struct State {
     look: Mutex<Option<RunningLook>>,
     /// The values of the plugin's options, as configured.
     options: Mutex<Options>,
-    /// What the process is told to do in the place of serving.
+    /// What the process is told to do instead of serving.
     orders: Mutex<Orders>,
     /// The health checks, each with the member whose application it probes.
     checks: Mutex<Vec<(usize, RunningCheck)>>,

@@ -38,7 +38,7 @@ pub const ONLY: &CStr = c"hetzner-only";
 /// The hook that runs a command.
 pub const HOOK: &CStr = c"hetzner-command";
 
-/// What a process can be told to do in the place of serving.
+/// What a process can be told to do instead of serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Command {
     Check,

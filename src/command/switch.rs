@@ -51,7 +51,7 @@ pub enum Change {
 
 /// Changes the routes of the configured addresses, or of one of them. Returns the exit status.
 pub fn run(change: Change, only: Option<&[u8]>, is_sure: bool) -> i32 {
-    // What has begun is brought to its end, whoever still reads about it.
+    // A switch that has begun is finished, even if nobody reads the output any more.
     process::ignore_broken_pipes();
     let orders = match rights::take()
         .map_err(|error| vec![error.to_string()])

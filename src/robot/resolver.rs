@@ -81,7 +81,7 @@ impl PatientResolver {
     /// Looks up the addresses of `host:port`.
     ///
     /// # Errors
-    /// There is none, or it takes longer than `within`.
+    /// No address is found, or the lookup takes longer than `within`.
     pub fn look_up(
         &self,
         host_and_port: String,

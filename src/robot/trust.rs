@@ -17,7 +17,7 @@ use crate::text::{printable, printable_path};
 /// The largest `ca_file`, in bytes. The system's own bundle has a quarter of a MiB.
 const MAX_BUNDLE: usize = 1 << 20;
 
-/// The variables that name a store in the place of the system's.
+/// The variables that name a store instead of the system's.
 const STORE_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// Why no certificate can be verified.
@@ -77,7 +77,7 @@ fn system() -> Result<RootCerts, TrustError> {
     let named = named_by();
     if !named.is_empty() && !has_usable(&loaded.certs) {
         let reason = loaded.errors.first().map(ToString::to_string);
-        let reason = reason.unwrap_or_else(|| "there is none".into());
+        let reason = reason.unwrap_or_else(|| "there is nothing at that path".into());
         let reason = printable(reason.as_bytes());
         return Err(TrustError::Store(named.join(" and "), reason));
     }

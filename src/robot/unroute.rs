@@ -1,4 +1,4 @@
-//! Routes a failover IP to no server: `DELETE` in the place of `POST`.
+//! Routes a failover IP to no server: `DELETE` instead of `POST`.
 
 use std::time::Duration;
 
