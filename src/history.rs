@@ -17,6 +17,7 @@ pub struct History(Mutex<Inner>);
 struct Inner {
     /// The least recently used one is the first.
     budgets: Vec<(Vec<u8>, Arc<Mutex<Budget>>)>,
+    /// By the url of the failover IP.
     pasts: Vec<(Url, PastTakeovers)>,
     /// How many takeovers are running.
     running: usize,
@@ -167,5 +168,7 @@ mod tests {
             assert_eq!(history.past(&url), past);
         }
         assert_eq!(history.takeovers(), Some(4));
+        let other = order("username=A,ip=5.5.5.5").url;
+        assert_eq!(history.past(&other), PastTakeovers::default());
     }
 }

@@ -161,11 +161,11 @@ impl Address {
         .into()
     }
 
-    /// A takeover has ended, after so long. `now` is since the machine was started, `time` since
-    /// 1970.
-    pub fn note_takeover(&self, now: Duration, time: i64, elapsed: Duration, ended: &Ended) {
+    /// A takeover has ended, after so long. `now` is since the machine was started, `unix_time` in
+    /// seconds since 1970.
+    pub fn note_takeover(&self, now: Duration, unix_time: i64, elapsed: Duration, ended: &Ended) {
         add(&self.takeovers, 1);
-        set(&self.last_takeover_time, time);
+        set(&self.last_takeover_time, unix_time);
         let millis = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
         set(&self.last_takeover_ms, millis);
         let report = match ended {
@@ -175,7 +175,7 @@ impl Address {
         self.note_requests(report.requests);
         add(&self.retries, report.changes.saturating_sub(1).into());
         match &report.outcome {
-            Outcome::Routed => self.note_place(now, time, Place::Here),
+            Outcome::Routed => self.note_place(now, unix_time, Place::Here),
             // The provider accepted the change, and nobody can see more.
             Outcome::Unconfirmed(_) => self.set_place(now, Place::Here),
             Outcome::Outdated => {}
@@ -197,10 +197,10 @@ impl Address {
         add(&self.retakes, 1);
     }
 
-    /// The provider has said where the address leads.
-    pub fn note_place(&self, now: Duration, time: i64, place: Place) {
+    /// The provider has said where the address leads. The times are those of `note_takeover`.
+    pub fn note_place(&self, now: Duration, unix_time: i64, place: Place) {
         if place == Place::Here {
-            set(&self.last_seen_ok_time, time);
+            set(&self.last_seen_ok_time, unix_time);
         }
         self.set_place(now, place);
     }
@@ -360,6 +360,7 @@ mod tests {
         let figures = figures();
         let address = &figures.addresses[0];
         let elsewhere = Some(Seen::At(Some("2.2.2.2".into())));
+        let mut time = 999;
         for (ended, place) in [
             (report(Outcome::Outdated, 1, 0), Place::Unknown),
             (report(Outcome::Routed, 1, 1), Place::Here),
@@ -373,9 +374,10 @@ mod tests {
                 Place::Here,
             ),
         ] {
+            time += 1;
             address.note_takeover(
                 at(7),
-                1000,
+                time,
                 Duration::from_millis(1500),
                 &Ended::Reported(&ended),
             );
@@ -391,7 +393,7 @@ mod tests {
             ("retries", 5),
             ("last_takeover_ms", 3000),
             ("last_takeover_time", 2000),
-            ("last_seen_ok_time", 1000),
+            ("last_seen_ok_time", 1001),
         ] {
             assert_eq!(
                 number(&figures, &format!("4_4_4_4.{name}")),

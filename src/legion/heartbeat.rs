@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_is_there_counts_however_late_it_is() {
+    fn a_result_that_comes_within_the_last_call_counts() {
         let (result, _, _) = run(None, Duration::ZERO, |_| {}, |_| 7);
         assert_eq!(result.unwrap(), 7);
     }

@@ -20,6 +20,9 @@ const MAX_SECONDS: u64 = 3600;
 /// The largest `fall` and `rise`.
 const MAX_COUNT: u64 = 1000;
 
+/// The longest path of a socket, in bytes. Source: `sun_path` in unix(7), less its final NUL.
+const MAX_SOCKET_PATH: usize = 107;
+
 /// How a node's application is probed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HealthCheck {
@@ -186,6 +189,7 @@ fn target(url: &[u8]) -> Result<HealthTarget, Reason> {
     let not_a_target = || Reason::NotAHealthUrl(printable(url));
     if let Some(path) = url.strip_prefix(b"unix://") {
         return match path {
+            [b'/', ..] if path.len() > MAX_SOCKET_PATH => Err(Reason::SocketPath),
             [b'/', _, ..] => Ok(HealthTarget::Unix(OsStr::from_bytes(path).into())),
             _ => Err(not_a_target()),
         };
@@ -315,6 +319,10 @@ mod tests {
             ("url=tcp://x:0", "url: "),
             ("url=tcp://x:1/path", "url: "),
             ("url=unix://relative", "url: "),
+            (
+                &format!("url=unix:///{:x<107}", ""),
+                "url: the path of a socket",
+            ),
             ("url=http://a:b@x/", "url: "),
             ("url=http://x/,status=300-200", "status: "),
             ("url=http://x/,host=a b", "host: "),

@@ -40,6 +40,8 @@ pub enum Reason {
          unix:///path"
     )]
     NotAHealthUrl(String),
+    #[error("the path of a socket has at most 107 bytes")]
+    SocketPath,
     #[error("`{0}` is not a list of statuses from 100 to 599, such as 200-399 or 200 204")]
     NotStatuses(String),
     #[error("`{0}` is not a host name")]

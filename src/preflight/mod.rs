@@ -206,6 +206,7 @@ impl Findings {
     fn check_health(&mut self, value: &[u8], legions: &[Legion]) {
         let (name, rest) = health::split_legion(value);
         let legion = self.legion_of(HEALTH_OPTION, &name, legions);
+        // Without a name, the rest may be anything. With an unknown one, it is checked nevertheless.
         if name.is_empty() {
             return;
         }

@@ -234,13 +234,13 @@ impl Reader<'_> {
 
     fn redirect(&self, answer: &Answer) -> RobotProblem {
         let location = answer.location.unwrap_or_default();
-        let host = location
-            .parse::<ureq::http::Uri>()
-            .ok()
-            .and_then(|uri| uri.host().map(|host| self.printable(host.as_bytes())));
+        let target = location.parse::<ureq::http::Uri>().ok();
         RobotProblem::Redirect {
             status: answer.status,
-            host: host.or_else(|| (!location.is_empty()).then(|| "the same host".into())),
+            host: target.map(|target| match target.host() {
+                Some(host) => self.printable(host.as_bytes()),
+                None => "the same host".into(),
+            }),
         }
     }
 

@@ -102,6 +102,7 @@ fn covers_name(exception: &str, host: &str) -> bool {
         .is_some_and(|above| !exception.is_empty() && (above.is_empty() || above.ends_with('.')))
 }
 
+/// An exception without a prefix, or with 0, is a single address.
 fn covers_address(exception: &str, address: IpAddr) -> bool {
     let (network, prefix) = match exception.split_once('/') {
         Some((network, prefix)) => (network, prefix.parse().ok()),
@@ -223,7 +224,7 @@ mod tests {
             ("11.1.2.3", "10.0.0.0/8", false),
             ("10.1.2.3", "10.1.2.3/32", true),
             ("10.1.2.3", "10.1.2.3/33", false),
-            // curl does not take it for a network.
+            // As in curl, a prefix of 0 makes no network: the address itself must match.
             ("10.1.2.3", "0.0.0.0/0", false),
             ("10.1.2.3", "10.1.2.3/0", true),
             ("10.1.2.3", "2.3", false),

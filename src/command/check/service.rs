@@ -251,6 +251,7 @@ fn route(order: &Order, active: Option<IpAddr>, is_switching: bool) -> Finding {
             Level::Ok,
             format!("{ip} is routed to {active}, which is active_ip"),
         ),
+        // No fault: this server may not be the Lord.
         (Some(active), false) => (
             Level::Ok,
             format!(

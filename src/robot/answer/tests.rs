@@ -291,6 +291,7 @@ fn a_redirect_names_the_host_alone() {
         ),
         ("/there", "a redirect to the same host;"),
         ("", "a redirect without a target:"),
+        ("https://not a host/", "a redirect without a target:"),
     ] {
         let answer = Answer {
             status: 302,
