@@ -35,6 +35,7 @@ const NO_HEADING: &[(&str, &str)] = &[
         "legion \"{legion}\", legion-{}",
         "the beginning of a mistake",
     ),
+    ("twice in a row", "part of the lines on a health check"),
     (
         "{count} times in a row",
         "part of the lines on a health check",

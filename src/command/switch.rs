@@ -293,7 +293,7 @@ impl Route {
             Err(error) => print(&format!("it is not known where it is routed: {error}")),
         }
         print(
-            "A switch that has begun goes on without this command: look again in two minutes, with \
+            "A switch that has begun goes on without this command.\nLook again in two minutes, with \
              --hetzner-check.",
         );
         process::quit(INTERRUPTED)

@@ -104,7 +104,7 @@ impl Health {
 fn times(count: u32) -> String {
     match count {
         1 => "once".into(),
-        2 => "twice".into(),
+        2 => "twice in a row".into(),
         count => format!("{count} times in a row"),
     }
 }
