@@ -121,7 +121,7 @@ fn redirect_to(location: &[u8]) -> Fault {
 }
 
 fn injection_by_a_redirect(context: &Context) {
-    let end = || End::Failed("the webservice answered 302, a redirect to ");
+    let end = || End::Failed("the webservice answered 302, a redirect ");
     let seen = |location: &[u8]| on_post("a redirect", end(), redirect_to(location));
     // A header must not contain these, so there is no answer.
     let lost = |location: &[u8]| on_post("no redirect", End::Routed(3), redirect_to(location));
@@ -191,7 +191,7 @@ fn injection_by_the_answer_to_a_get(context: &Context) {
             ),
             accepted(
                 "a redirect",
-                End::Unconfirmed("302, a redirect to "),
+                End::Unconfirmed("302, a redirect "),
                 once,
                 redirect_to(b"https://%n%s\xe2\x80\xae/"),
             ),
