@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = tests![
     standing_all_fail_and_somebody_tries_again,
     standing_alone_it_tries_again,
     standing_a_mended_node_is_lord_again,
+    standing_with_a_suspension_of_1_s,
     standing_nopreempt_keeps_the_lord,
     standing_five_nodes_two_failing,
     standing_ends_with_the_process,
@@ -151,6 +152,18 @@ fn standing_a_mended_node_is_lord_again(context: &Context) {
     cluster = cluster.with_keys_of(0, "");
     cluster.start(0);
     cluster.is_settled_on(0);
+}
+
+/// Too short, as the boot warns. The node is fit again at once, and never silent.
+fn standing_with_a_suspension_of_1_s(context: &Context) {
+    let cluster = cluster(context).with("legion-death-on-lord-error = 1");
+    let refusal = Fault::error(403, "FORBIDDEN", "not today");
+    cluster.robot.order(When::Once(Method::Post), refusal);
+    let cluster = cluster.started();
+    cluster.is_settled_on(0);
+    // Whichever node was Lord first.
+    let logs = cluster.logs();
+    assert!(logs.contains(STEPPED_BACK), "{logs}");
 }
 
 fn standing_nopreempt_keeps_the_lord(context: &Context) {
