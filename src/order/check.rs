@@ -78,17 +78,13 @@ pub fn validate(keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Order> {
         alarm,
         family: family.unwrap_or_default(),
         has_ca_file: bundle.is_some(),
-        trust: match (keys.ssl_no_verify, bundle) {
-            (true, _) => Trust::Anyone,
-            (false, Some(bundle)) => Trust::Bundle(bundle),
-            (false, None) => Trust::System,
-        },
+        trust: Trust::of(keys.ssl_no_verify, bundle),
     })
 }
 
 /// Turns written values into valid ones, and collects the mistakes.
-struct Checker<'a> {
-    mistakes: &'a mut Vec<Mistake>,
+pub(super) struct Checker<'a> {
+    pub(super) mistakes: &'a mut Vec<Mistake>,
 }
 
 impl Checker<'_> {
@@ -105,7 +101,7 @@ impl Checker<'_> {
     }
 
     /// `None` if there is no value, or it is not valid.
-    fn optional<T>(
+    pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
         value: Option<Vec<u8>>,

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::check::Checker;
 use super::values::{path, seconds};
 use super::{Mistake, Reason, Trust, Url, keyval};
 use crate::text::printable;
@@ -141,15 +142,15 @@ impl RawHealthKeys {
         };
         let name = printable(&url);
         let mut checker = Checker { mistakes };
-        let target = checker.valid("url", Some(url), target);
-        let statuses = checker.valid("status", self.status, statuses);
-        let host = checker.valid("host", self.host, host);
+        let target = checker.optional("url", Some(url), target);
+        let statuses = checker.optional("status", self.status, statuses);
+        let host = checker.optional("host", self.host, host);
         let within = |value: &[u8]| seconds(value, 1, MAX_SECONDS);
-        let interval = checker.valid("interval", self.interval, within);
-        let timeout = checker.valid("timeout", self.timeout, within);
-        let fall = checker.valid("fall", self.fall, count);
-        let rise = checker.valid("rise", self.rise, count);
-        let bundle = checker.valid("ca_file", self.ca_file, path);
+        let interval = checker.optional("interval", self.interval, within);
+        let timeout = checker.optional("timeout", self.timeout, within);
+        let fall = checker.optional("fall", self.fall, count);
+        let rise = checker.optional("rise", self.rise, count);
+        let bundle = checker.optional("ca_file", self.ca_file, path);
         Some(HealthCheck {
             target: target?,
             name,
@@ -159,29 +160,8 @@ impl RawHealthKeys {
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
             fall: fall.unwrap_or(DEFAULT_FALL),
             rise: rise.unwrap_or(DEFAULT_RISE),
-            trust: match (self.ssl_no_verify, bundle) {
-                (true, _) => Trust::Anyone,
-                (false, Some(bundle)) => Trust::Bundle(bundle),
-                (false, None) => Trust::System,
-            },
+            trust: Trust::of(self.ssl_no_verify, bundle),
         })
-    }
-}
-
-struct Checker<'a> {
-    mistakes: &'a mut Vec<Mistake>,
-}
-
-impl Checker<'_> {
-    fn valid<T>(
-        &mut self,
-        key: &'static str,
-        value: Option<Vec<u8>>,
-        valid: impl FnOnce(&[u8]) -> Result<T, Reason>,
-    ) -> Option<T> {
-        valid(&value?)
-            .map_err(|reason| self.mistakes.push(Mistake::new(key, reason)))
-            .ok()
     }
 }
 

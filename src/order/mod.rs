@@ -65,6 +65,17 @@ pub enum Trust {
     Anyone,
 }
 
+impl Trust {
+    /// What the keys `ssl_no_verify` and `ca_file` ask for.
+    fn of(accepts_anyone: bool, bundle: Option<PathBuf>) -> Trust {
+        match (accepts_anyone, bundle) {
+            (true, _) => Trust::Anyone,
+            (false, Some(bundle)) => Trust::Bundle(bundle),
+            (false, None) => Trust::System,
+        }
+    }
+}
+
 impl Order {
     /// Parses and validates an action's argument.
     ///
