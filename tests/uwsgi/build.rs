@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use testbed::document;
 use testbed::uwsgi::{Launch, Node, PATIENCE};
 
 use crate::Test;
@@ -13,6 +14,7 @@ use crate::context::{Context, action, lone_node, plugin, robot, wait};
 pub const TESTS: &[Test] = tests![
     build_exports_one_symbol,
     build_from_another_directory,
+    build_as_documented,
     build_under_another_name,
     build_without_cargo_says_so,
     build_that_fails_says_so,
@@ -88,6 +90,42 @@ fn build_from_another_directory(context: &Context) {
     let plugin = directory.path().join("hetzner_plugin.so");
     assert_eq!(exports(&plugin), ["hetzner_plugin"]);
     works(context, directory.path(), "hetzner");
+}
+
+/// What `docs/building.md` shows, in an environment that makes uWSGI read a configuration with the plugin.
+fn build_as_documented(context: &Context) {
+    let document = include_str!("../../docs/building.md");
+    let found = document::commands(document).commands.into_iter();
+    let commands = found.filter(|command| command.text.contains("--build-plugin"));
+    let (mut built, mut refused) = (0, 0);
+    for command in commands {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::os::unix::fs::symlink(&context.uwsgi, path("uwsgi")).unwrap();
+        // A path without spaces, as the document says.
+        std::os::unix::fs::symlink(ROOT, path("source")).unwrap();
+        std::fs::write(path("uwsgi.ini"), "[uwsgi]\nneed-plugin = hetzner\n").unwrap();
+        let source = path("source").display().to_string();
+        let text = command.text.replace("/path/to/uwsgi-hetzner", &source);
+        let paths = std::env::var("PATH").unwrap_or_default();
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-e", "-c", &text])
+            .current_dir(directory.path())
+            .env("PATH", format!("{}:{paths}", directory.path().display()))
+            .env("UWSGI_INI", path("uwsgi.ini"))
+            .env("CARGO_TARGET_DIR", Path::new(ROOT).join("target"));
+        if !text.contains("-u UWSGI_INI") {
+            let output = fails(&mut shell);
+            assert!(output.contains("hetzner_plugin.so"), "{output}");
+            refused += 1;
+            shell.env_remove("UWSGI_INI");
+        }
+        succeeds(&mut shell);
+        assert_eq!(exports(&path("hetzner_plugin.so")), ["hetzner_plugin"]);
+        built += 1;
+    }
+    assert_eq!((built, refused), (2, 1), "commands in docs/building.md");
 }
 
 fn build_under_another_name(context: &Context) {
