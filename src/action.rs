@@ -1,28 +1,26 @@
-//! The legion action `hetzner-failoverip`: an order, its takeover, and the log lines about it.
+//! One hook: its orders, their takeovers side by side, one outcome, and the log lines about it.
 
 use std::fmt::{self, Display};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::history::{History, PastTakeovers};
+use crate::http::SetupError;
 use crate::isolation::memory;
-use crate::legion::heartbeat::{Heartbeat, Mandate, WorkerError, run_with_heartbeat};
+use crate::legion::heartbeat::{Heartbeat, Lines, Mandate, Work, WorkerError, run_with_heartbeat};
 use crate::legion::member::Member;
 use crate::legion::standstill::Standstill;
-use crate::legion::watch::Finding;
+use crate::legion::watch::{Cause, Finding};
 use crate::metrics::Ended;
-use crate::order::Order;
-use crate::robot::{self, Client, SetupError};
+use crate::order::{self, Action, Order, Service};
+use crate::provider::{self, Goal, Shared};
 use crate::sys;
 use crate::takeover::{
-    self, Bounds, Budget, Clock, Failure, Look, Outcome, Problem, Provider, Report, Seconds,
+    self, Bounds, Budget, Clock, Failure, First, Gate, Look, Outcome, Problem, Report, Seconds,
     Surroundings,
 };
 use crate::uwsgi::{self, Caller, Legion, LegionThread, log, settings};
-
-/// The name of the action, which every log line of a takeover begins with.
-pub const NAME: &str = "hetzner-failoverip";
 
 /// After a takeover as long as this, the packets that have arrived meanwhile are discarded unread.
 const LONG_DEAF: Duration = Duration::from_secs(30);
@@ -36,8 +34,9 @@ const LOOK_TIME: Duration = Duration::from_secs(10);
 /// The time between two looks that must agree.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
-/// A call of the action, and what it may use.
+/// A call of an action, and what it may use.
 pub struct Call<'a> {
+    pub action: Action,
     pub caller: Caller,
     pub legion: Legion,
     /// The member that the legion is, if the plugin knows it: not before `init`.
@@ -49,7 +48,8 @@ pub struct Call<'a> {
     pub standstill: &'static Standstill,
 }
 
-/// How a call ended.
+/// How a call ended, or the takeover of one of its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Succeeded,
     Failed {
@@ -59,25 +59,39 @@ enum End {
     Outdated,
 }
 
-/// Routes the failover IP as the argument orders, and blocks until that has succeeded
-/// (`true`) or failed. Everything about it is logged.
-pub fn failoverip(call: &Call) -> bool {
+impl End {
+    /// The end of a call with these ends of its addresses: out of date, failed, or succeeded, whichever
+    /// is the first that one of them is.
+    fn of_all(ends: &[End]) -> End {
+        let failed = |for_good| ends.contains(&End::Failed { for_good });
+        match () {
+            () if ends.contains(&End::Outdated) => End::Outdated,
+            () if failed(true) => End::Failed { for_good: true },
+            () if failed(false) => End::Failed { for_good: false },
+            () => End::Succeeded,
+        }
+    }
+}
+
+/// Moves the addresses here as the argument orders, and blocks until that has succeeded for all of
+/// them (`true`) or failed. Everything about it is logged.
+pub fn run(call: &Call) -> bool {
     let began = sys::uptime();
     // Only a lord hook that fails has consequences for the node.
     let member = call.member.filter(|member| member.is_lord_hook(call.place));
     let acting = call.caller.legion_thread().zip(member);
     let _acting = acting.map(|(_, member)| member.begin_action());
     let standstill = call.standstill.last(began);
-    let end = match Order::parse(call.argument) {
-        Ok(order) => match acting {
+    let end = match order::parse(call.action, call.argument) {
+        Ok(orders) => match acting {
             Some((thread, member)) if member.has_old_votes(thread, began, standstill) => {
                 End::Outdated
             }
-            Some(_) | None => take_over(call, order),
+            Some(_) | None => take_over(call, orders),
         },
         Err(mistakes) => {
             for mistake in mistakes {
-                log!(NAME, "ERROR {mistake}");
+                log!(call.action, "ERROR {mistake}");
             }
             End::Failed { for_good: true }
         }
@@ -85,125 +99,211 @@ pub fn failoverip(call: &Call) -> bool {
     let now = sys::uptime();
     // Whatever the hook and the end, only a pause after `began` can make the lordship doubtful now.
     if let Some(member) = call.member {
-        member.note_takeover(began, now, call.place, matches!(end, End::Succeeded));
+        member.note_takeover(began, now, call.place, end == End::Succeeded);
     }
-    match (&end, acting) {
+    match (end, acting) {
         (End::Outdated, Some((thread, member))) => {
             log!(
-                NAME,
+                call.action,
                 "not taking over: this node was paused or isolated, so the votes that elected it are out of date; voting again"
             );
             member.vote_again(thread, now, call.place);
         }
         (End::Failed { for_good }, Some((thread, member))) => {
-            member.step_back(thread, now, call.place, *for_good);
+            member.step_back(thread, now, call.place, for_good);
         }
         (End::Succeeded | End::Failed { .. } | End::Outdated, _) => {}
     }
-    matches!(end, End::Succeeded)
+    end == End::Succeeded
 }
 
-fn take_over(call: &Call, order: Order) -> End {
-    let target = Target::of(&order);
-    log!(NAME, "{} -> {}", target.ip, target.server);
+/// What the takeovers of one call have in common, and may use on their own threads.
+struct Common {
+    mandate: Mandate,
+    standstill: &'static Standstill,
+    budget: Arc<Mutex<Budget>>,
+    shared: Arc<Shared>,
+    /// How many nodes the legion has.
+    nodes: usize,
+    /// How many addresses are taken over at once.
+    addresses: usize,
+    /// Held closed by the first address, if the login must not be tried several times at once.
+    gate: Option<Gate>,
+}
+
+fn take_over(call: &Call, orders: Vec<Order>) -> End {
+    let Some(first) = orders.first() else {
+        return End::Succeeded;
+    };
     let start = sys::uptime();
-    let (url, alarm) = (order.url.clone(), order.alarm.clone());
-    let budget = call.history.budget(&order);
-    let past = call.history.past(&url);
-    let nodes = call.member.map_or(1, Member::nodes);
+    let (deadline, bound) = (first.deadline, first.deadline + GRACE);
+    let alarm = first.alarm.clone();
+    let targets: Vec<Target> = orders.iter().map(Target::of).collect();
+    for target in &targets {
+        log!(call.action, "{} -> {}", target.ip, target.server);
+    }
     let (peers, quorum) = call.legion.electorate();
     let needs_votes = call.caller.legion_thread().is_some() && peers > 0 && quorum > 1;
-    let mandate = Arc::new(Mandate::new(start, settings::tolerance(), needs_votes));
-    let (deadline, bound) = (order.deadline, order.deadline + GRACE);
+    let blocks_logins = matches!(first.service, Service::Robot(_));
+    let common = Arc::new(Common {
+        mandate: Mandate::new(start, settings::tolerance(), needs_votes),
+        standstill: call.standstill,
+        budget: call.history.budget(first),
+        shared: call.history.shared().clone(),
+        nodes: call.member.map_or(1, Member::nodes),
+        addresses: orders.len(),
+        gate: (blocks_logins && orders.len() > 1).then(Gate::default),
+    });
+    let resources: Vec<String> = orders.iter().map(Order::resource).collect();
     let pulse = Pulse::new(&call.caller, call.legion);
     let mut is_first = true;
     let mut heartbeat = Heartbeat {
         interval: pulse.as_ref().map(|_| settings::announce_interval()),
         beat: &mut || {
             if let Some(pulse) = &pulse {
-                pulse.beat(&mandate, call.standstill, std::mem::take(&mut is_first));
+                let is_first = std::mem::take(&mut is_first);
+                pulse.beat(&common.mandate, call.standstill, is_first);
             }
         },
-        log: &mut |line| log!(NAME, "{} -> {}: {line}", target.ip, target.server),
+        log: &mut |number, line| {
+            let Target { ip, server, .. } = &targets[number];
+            log!(call.action, "{ip} -> {server}: {line}");
+        },
     };
     let _running = call.history.begin();
-    let (worker_mandate, standstill) = (mandate.clone(), call.standstill);
-    let ended = run_with_heartbeat(&mut heartbeat, deadline, bound, move |lines| {
-        let is_elected = || worker_mandate.is_valid(standstill);
-        let log = &mut |line| lines.log(line);
-        run(&order, past, nodes, &budget, &is_elected, log)
+    let works = orders.into_iter().zip(&resources).enumerate();
+    let works = works.map(|(number, (order, resource))| {
+        let past = call.history.past(resource);
+        let common = common.clone();
+        let work: Work<_> =
+            Box::new(move |lines| take_one(&order, number == 0, past, &common, lines));
+        work
     });
+    let ended = run_with_heartbeat(&mut heartbeat, deadline, bound, works.collect());
     if let Some(pulse) = &pulse {
         pulse.end(sys::uptime().saturating_sub(start));
     }
-    warn_of_shortfall();
-    if let Some(address) = call
-        .member
-        .and_then(|member| member.figures.address(target.ip))
-    {
-        let (now, ended) = (sys::uptime(), Ended::of(&ended));
-        address.note_takeover(now, sys::unix_time(), now.saturating_sub(start), &ended);
+    warn_of_shortfall(call.action);
+    let mut ends = Vec::new();
+    for ((ended, target), resource) in ended.into_iter().zip(&targets).zip(&resources) {
+        let address = call
+            .member
+            .and_then(|member| member.figures.address(target.ip));
+        if let Some(address) = address {
+            let now = sys::uptime();
+            let elapsed = match &ended {
+                Ok(Ok(report)) => report.elapsed,
+                Ok(Err(_)) | Err(_) => now.saturating_sub(start),
+            };
+            address.note_takeover(now, sys::unix_time(), elapsed, &Ended::of(&ended));
+        }
+        let end = target.log_end(ended, alarm.as_deref());
+        call.history.note_end(
+            resource,
+            match end {
+                End::Succeeded => Some(true),
+                End::Failed { .. } => Some(false),
+                End::Outdated => None,
+            },
+        );
+        ends.push(end);
     }
-    let end = target.log_end(ended, alarm.as_deref());
-    let succeeded = match end {
-        End::Succeeded => Some(true),
-        End::Failed { .. } => Some(false),
-        End::Outdated => None,
-    };
-    call.history.note_end(&url, succeeded);
-    end
+    End::of_all(&ends)
 }
 
 /// Logs a line of a takeover or a look, and passes it to an alarm.
-pub fn log_line(alarm: Option<&[u8]>, text: fmt::Arguments) {
-    let line = format!("[{NAME}] {text}");
+pub fn log_line(action: Action, alarm: Option<&[u8]>, text: fmt::Arguments) {
+    let line = format!("[{action}] {text}");
     uwsgi::log_line(&line);
     if let Some(alarm) = alarm {
         uwsgi::alarm::trigger(alarm, &line);
     }
 }
 
-/// Warns if memory that contained the password could not be protected.
-fn warn_of_shortfall() {
+/// Warns if memory that contained the password or the token could not be protected.
+fn warn_of_shortfall(action: Action) {
     if memory::fell_short() {
+        let what = match action {
+            Action::FailoverIp => "password",
+            Action::FloatingIp | Action::AliasIp => "token",
+        };
         log!(
-            NAME,
-            "WARNING the password may be exposed in a worker started during this takeover, in a \
+            action,
+            "WARNING the {what} may be exposed in a worker started during this takeover, in a \
              core dump or in swap: its memory could not be protected"
         );
     }
 }
 
-/// The takeover itself, on the thread `takeover`.
-fn run(
+/// The takeover of one address, on a thread `takeover`.
+fn take_one(
     order: &Order,
+    is_first: bool,
     past: PastTakeovers,
-    nodes: usize,
-    budget: &Mutex<Budget>,
-    is_elected: &dyn Fn() -> bool,
-    log: &mut dyn FnMut(String),
+    common: &Common,
+    lines: &Lines,
 ) -> Result<Report, SetupError> {
+    let start = Instant::now();
+    let gate = common.gate.as_ref();
+    if let Some(refusal) = gate
+        .filter(|_| !is_first)
+        .and_then(|gate| gate.wait(order.deadline))
+    {
+        return Ok(Report {
+            outcome: Outcome::Failed(Failure::Refused(refusal)),
+            elapsed: start.elapsed(),
+            requests: 0,
+            changes: 0,
+        });
+    }
+    let limits = provider::limits(order);
     // Reading files and certificates is part of the takeover's time.
     let bounds = Bounds {
-        start: Instant::now(),
+        start,
         timeout: order.timeout,
         deadline: order.deadline,
-        look_first: past.has_routed || past.failed_last,
+        look_first: past.has_routed
+            || past.failed_last
+            || gate.is_some_and(|_| is_first && common.may_look()),
         cautious: past.failed_last,
         // While takeovers fail, the nodes try in turn, and share what one account may send.
         changes_an_hour: match past.failed_last {
-            true => (robot::LIMITS.changes / nodes).max(1),
-            false => robot::LIMITS.changes,
+            true => (limits.changes / common.nodes).max(common.addresses),
+            false => limits.changes,
+        },
+        // So that another failover of all addresses is possible within the hour.
+        reserved_changes: match common.addresses {
+            1 => 0,
+            several => several,
         },
     };
-    let mut client = Client::new(order)?;
+    let client = provider::client(order, Goal::Here, &common.shared);
+    // Without a client the first one tries no login, so it does not keep the others back.
+    if let (Err(_), Some(gate), true) = (&client, gate, is_first) {
+        gate.open();
+    }
+    let mut client = client?;
     let around = Surroundings {
         clock: &mut SystemClock,
-        budget,
-        is_elected,
-        log,
+        budget: &common.budget,
+        is_elected: &|| common.mandate.is_valid(common.standstill),
+        log: &mut |line| lines.log(line),
     };
-    Ok(takeover::take_over(bounds, &mut client, around))
+    Ok(match gate.filter(|_| is_first) {
+        Some(gate) => {
+            let provider = &mut *client;
+            takeover::take_over(bounds, &mut First { provider, gate }, around)
+        }
+        None => takeover::take_over(bounds, &mut *client, around),
+    })
+}
+
+impl Common {
+    /// Whether a look may be sent without a wait.
+    fn may_look(&self) -> bool {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.look_pause(sys::uptime()).is_zero()
+    }
 }
 
 /// A look that has ended.
@@ -219,10 +319,12 @@ pub struct Looked {
 /// The thread could not be started.
 pub fn look(
     order: Order,
-    budget: Arc<Mutex<Budget>>,
+    cause: Cause,
+    history: &History,
 ) -> std::io::Result<std::thread::JoinHandle<Looked>> {
+    let (budget, shared) = (history.budget(&order), history.shared().clone());
     crate::isolation::spawn("look", move || {
-        let mut client = match Client::new(&order) {
+        let mut client = match provider::client(&order, Goal::Here, &shared) {
             Ok(client) => client,
             Err(error) => {
                 return Looked {
@@ -232,8 +334,10 @@ pub fn look(
             }
         };
         let within = order.timeout.min(LOOK_TIME);
-        let mut look =
-            || -> Option<Look> { takeover::look_once(&mut client, within, &budget, sys::uptime()) };
+        let urgent = cause == Cause::Event;
+        let mut look = || -> Option<Look> {
+            takeover::look_once(&mut *client, within, &budget, sys::uptime(), urgent)
+        };
         let first = look();
         let finding = Finding::of(first, || {
             std::thread::sleep(BETWEEN_LOOKS);
@@ -257,17 +361,20 @@ impl Ended<'_> {
 }
 
 /// The address, and where it is to be routed.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Target {
+    pub action: Action,
     pub ip: IpAddr,
-    pub server: IpAddr,
+    /// In words.
+    pub server: String,
 }
 
 impl Target {
     pub fn of(order: &Order) -> Target {
         Target {
-            ip: order.failover_ip,
-            server: order.active_ip,
+            action: order.action,
+            ip: order.ip,
+            server: order.server(),
         }
     }
 
@@ -283,16 +390,16 @@ impl Target {
             Ok(Err(setup)) => return self.log_failure(&setup, true, alarm),
             Err(worker) => return self.log_failure(&worker, false, alarm),
         };
-        let Target { ip, server } = self;
+        let Target { action, ip, server } = self;
         let summary = summary(&report);
         match report.outcome {
             Outcome::Routed => {
-                log!(NAME, "{ip} is routed to {server} ({summary})");
+                log!(action, "{ip} is routed to {server} ({summary})");
                 End::Succeeded
             }
             Outcome::Unconfirmed(problem) => {
                 log!(
-                    NAME,
+                    action,
                     "WARNING {ip} is routed to {server}, unconfirmed: the endpoint accepted the \
                      request, but does not report where the IP is routed: {problem} ({summary})"
                 );
@@ -308,8 +415,9 @@ impl Target {
     }
 
     fn log_failure(&self, reason: &dyn Display, for_good: bool, alarm: Option<&[u8]>) -> End {
-        let Target { ip, server } = self;
+        let Target { action, ip, server } = self;
         log_line(
+            *action,
             alarm,
             format_args!("ERROR {ip} is not routed to {server}: {reason}"),
         );
@@ -392,6 +500,24 @@ impl Pulse<'_> {
                 legion.discard_backlog(self.thread);
             }
             legion.refresh_peers(self.thread);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_succeeds_if_all_its_addresses_do() {
+        let failed = |for_good| End::Failed { for_good };
+        for (ends, all) in [
+            (&[End::Succeeded, End::Succeeded][..], End::Succeeded),
+            (&[End::Succeeded, failed(false)], failed(false)),
+            (&[failed(false), failed(true)], failed(true)),
+            (&[failed(true), End::Outdated], End::Outdated),
+        ] {
+            assert_eq!(End::of_all(ends), all);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::order::{Order, Url};
-use crate::robot;
+use crate::order::Order;
+use crate::provider::{self, Shared};
 use crate::takeover::Budget;
 
 /// Accounts whose requests are counted. More are not in use at the same time.
@@ -11,14 +11,17 @@ const MAX_ACCOUNTS: usize = 16;
 
 /// The takeovers of this process.
 #[derive(Debug, Default)]
-pub struct History(Mutex<Inner>);
+pub struct History {
+    inner: Mutex<Inner>,
+    shared: Arc<Shared>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
     /// The least recently used one is the first.
-    budgets: Vec<(Vec<u8>, Arc<Mutex<Budget>>)>,
-    /// By the url of the failover IP.
-    pasts: Vec<(Url, PastTakeovers)>,
+    budgets: Vec<(String, Arc<Mutex<Budget>>)>,
+    /// By [`Order::resource`].
+    pasts: Vec<(String, PastTakeovers)>,
     /// How many takeovers are running.
     running: usize,
     /// How many takeovers have begun.
@@ -45,14 +48,12 @@ impl Drop for Running<'_> {
 
 impl History {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The requests that this process has sent for the same account.
     pub fn budget(&self, order: &Order) -> Arc<Mutex<Budget>> {
-        let authority = order.url.as_uri().authority();
-        let authority = authority.map_or("", |authority| authority.as_str());
-        let account = [authority.as_bytes(), b" ", &order.username].concat();
+        let account = order.account();
         let mut inner = self.inner();
         let known = inner
             .budgets
@@ -60,7 +61,10 @@ impl History {
             .position(|(known, _)| *known == account);
         let entry = match known {
             Some(index) => inner.budgets.remove(index),
-            None => (account, Arc::new(Mutex::new(Budget::new(robot::LIMITS)))),
+            None => (
+                account,
+                Arc::new(Mutex::new(Budget::new(provider::limits(order)))),
+            ),
         };
         let budget = entry.1.clone();
         inner.budgets.push(entry);
@@ -71,10 +75,15 @@ impl History {
     }
 
     /// How earlier takeovers of this address have ended.
-    pub fn past(&self, address: &Url) -> PastTakeovers {
+    pub fn past(&self, address: &str) -> PastTakeovers {
         let inner = self.inner();
         let found = inner.pasts.iter().find(|(known, _)| known == address);
         found.map_or(PastTakeovers::default(), |(_, past)| *past)
+    }
+
+    /// What the takeovers of this process share with each other.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// A takeover runs until the result is dropped.
@@ -86,7 +95,7 @@ impl History {
     }
 
     /// A takeover has ended; `None` if it sent nothing.
-    pub fn note_end(&self, address: &Url, succeeded: Option<bool>) {
+    pub fn note_end(&self, address: &str, succeeded: Option<bool>) {
         let Some(succeeded) = succeeded else {
             return;
         };
@@ -99,7 +108,7 @@ impl History {
             has_routed: past.has_routed || succeeded,
             failed_last: !succeeded,
         };
-        inner.pasts.push((address.clone(), past));
+        inner.pasts.push((address.into(), past));
         if inner.pasts.len() > MAX_ADDRESSES {
             inner.pasts.remove(0);
         }
@@ -149,7 +158,7 @@ mod tests {
     #[test]
     fn the_last_takeover_of_each_address_is_remembered() {
         let history = History::default();
-        let url = order("username=A").url;
+        let url = order("username=A").resource();
         assert_eq!(history.past(&url), PastTakeovers::default());
         for (succeeded, has_routed, failed_last) in [
             (Some(false), false, true),
@@ -168,7 +177,7 @@ mod tests {
             assert_eq!(history.past(&url), past);
         }
         assert_eq!(history.takeovers(), Some(4));
-        let other = order("username=A,ip=5.5.5.5").url;
+        let other = order("username=A,ip=5.5.5.5").resource();
         assert_eq!(history.past(&other), PastTakeovers::default());
     }
 }

@@ -1,4 +1,4 @@
-//! A uWSGI plugin that routes a Hetzner failover IP to the node that became Lord of its legion.
+//! A uWSGI plugin that routes Hetzner addresses to the node that became Lord of its legion.
 //!
 //! The map, from the front door inwards. Each module uses only those below it.
 //!
@@ -12,8 +12,9 @@
 //! | `history` | what this process remembers of its takeovers |
 //! | `legion` | what uWSGI leaves undone: heartbeat, standing, lordship, looks |
 //! | `metrics` | what is counted, and where each address was last seen |
-//! | `robot` | the Robot webservice: requests, and what their answers mean |
-//! | `order` | an argument becomes a validated order |
+//! | `provider` | the webservices: requests, and what their answers mean |
+//! | `http` | one request within one deadline; it knows no provider |
+//! | `order` | an argument becomes validated orders |
 //! | `takeover` | the procedure, over its own port; it knows no webservice and no uWSGI |
 //! | `isolation` | a worker thread that leaves no secret behind |
 //! | `uwsgi` | uWSGI, as C has it and as the rest sees it |
@@ -30,6 +31,7 @@ mod action;
 mod command;
 mod file;
 mod history;
+mod http;
 #[allow(unsafe_code)] // memory is the kernel's, and a forked process has its own rules
 mod isolation;
 mod legion;
@@ -41,7 +43,7 @@ mod preflight;
 mod probe;
 #[doc(hidden)] // for fuzz targets and tests
 pub mod properties;
-mod robot;
+mod provider;
 mod secret;
 mod status;
 #[allow(unsafe_code)] // the kernel and the C library

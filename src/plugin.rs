@@ -16,6 +16,7 @@ use crate::legion::member::{Member, Task};
 use crate::legion::standstill::Standstill;
 use crate::legion::watch::{Cause, Note, Verdict};
 use crate::metrics;
+use crate::order;
 use crate::preflight::{self, Findings, Options};
 use crate::probe::RunningCheck;
 use crate::status::{self, Status};
@@ -131,12 +132,12 @@ static OPTIONS: OptionList = OptionList([
     ),
     uwsgi::immediate_flag(
         command::SWITCH,
-        c"route the failover IP to this server by hand, and exit; asks first",
+        c"move the addresses to this server by hand, and exit; asks first",
         set_command,
     ),
     uwsgi::immediate_flag(
         command::UNROUTE,
-        c"route the failover IP to no server, and exit; asks first",
+        c"take the addresses off their server, so that they lead nowhere, and exit; asks first",
         set_command,
     ),
     uwsgi::immediate_flag(
@@ -146,7 +147,7 @@ static OPTIONS: OptionList = OptionList([
     ),
     uwsgi::immediate_option(
         command::ONLY,
-        c"the failover IP that hetzner-switch and hetzner-unroute are for, of several",
+        c"the address that hetzner-switch and hetzner-unroute are for, of several",
         set_only,
     ),
     uwsgi::end_of_options(),
@@ -159,11 +160,21 @@ struct Action {
     function: ActionFunction,
 }
 
-static ACTIONS: [Action; 2] = [
+static ACTIONS: [Action; 4] = [
     Action {
-        name: preflight::ACTION,
+        name: c"hetzner-failoverip",
         message: c"calling hetzner-failoverip",
         function: failoverip,
+    },
+    Action {
+        name: c"hetzner-floatingip",
+        message: c"calling hetzner-floatingip",
+        function: floatingip,
+    },
+    Action {
+        name: c"hetzner-aliasip",
+        message: c"calling hetzner-aliasip",
+        function: aliasip,
     },
     Action {
         name: preflight::CHECK_ACTION,
@@ -460,9 +471,8 @@ fn begin_look(index: usize, member: &Member, route: usize, cause: Cause) {
         return;
     };
     member.note_look(route, sys::uptime());
-    let (target, budget) = (Target::of(&order), STATE.history().budget(&order));
-    let alarm = order.alarm.clone();
-    match action::look(order, budget) {
+    let (target, alarm) = (Target::of(&order), order.alarm.clone());
+    match action::look(order, cause, STATE.history()) {
         Ok(thread) => {
             *running = Some(RunningLook {
                 thread,
@@ -492,9 +502,9 @@ fn finish_look() {
     let member = &STATE.members()[look.member];
     if !look.thread.is_finished() {
         // Its thread is left alone, so that it does not keep other looks from being made.
-        let ip = look.target.ip;
+        let Target { action, ip, .. } = look.target;
         log!(
-            action::NAME,
+            action,
             "{ip}: WARNING a look at the route did not end in time: reading a file hangs, or this \
              is a bug in uwsgi-hetzner"
         );
@@ -512,7 +522,8 @@ fn finish_look() {
     }
     let log_note = |note: &Note| {
         let alarm = look.alarm.as_deref().filter(|_| note.is_alarming());
-        action::log_line(alarm, format_args!("{}: {note}", look.target.ip));
+        let Target { action, ip, .. } = look.target;
+        action::log_line(action, alarm, format_args!("{ip}: {note}"));
     };
     match member.judge(look.route, sys::uptime(), look.cause, finding) {
         Verdict::Nothing => {}
@@ -544,9 +555,32 @@ unsafe extern "C" fn master_cleanup() {
     });
 }
 
-/// The legion action `hetzner-failoverip`: blocks until the takeover has ended.
+/// The legion action `hetzner-failoverip`: blocks until the takeovers have ended.
 unsafe extern "C" fn failoverip(legion: *mut uwsgi_legion, argument: *mut c_char) -> c_int {
-    let done = guard("hetzner-failoverip", || {
+    // SAFETY: uWSGI's promise.
+    unsafe { run_action(order::Action::FailoverIp, legion, argument) }
+}
+
+/// The legion action `hetzner-floatingip`.
+unsafe extern "C" fn floatingip(legion: *mut uwsgi_legion, argument: *mut c_char) -> c_int {
+    // SAFETY: uWSGI's promise.
+    unsafe { run_action(order::Action::FloatingIp, legion, argument) }
+}
+
+/// The legion action `hetzner-aliasip`.
+unsafe extern "C" fn aliasip(legion: *mut uwsgi_legion, argument: *mut c_char) -> c_int {
+    // SAFETY: uWSGI's promise.
+    unsafe { run_action(order::Action::AliasIp, legion, argument) }
+}
+
+/// # Safety
+/// uWSGI has called an action of the plugin with these arguments, on this thread.
+unsafe fn run_action(
+    action: order::Action,
+    legion: *mut uwsgi_legion,
+    argument: *mut c_char,
+) -> c_int {
+    let done = guard(action.name(), || {
         // SAFETY: uWSGI passes one of its legions, and the part of the hook after its colon.
         let (legion, text) = unsafe {
             (
@@ -556,8 +590,9 @@ unsafe extern "C" fn failoverip(legion: *mut uwsgi_legion, argument: *mut c_char
         };
         legion.is_some_and(|legion| {
             let mut members = STATE.members().iter();
-            action::failoverip(&Call {
-                // SAFETY: uWSGI calls this as an action.
+            action::run(&Call {
+                action,
+                // SAFETY: the caller's promise.
                 caller: unsafe { Caller::new() },
                 legion,
                 member: members.find(|member| member.legion == legion),

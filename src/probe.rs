@@ -12,11 +12,11 @@ use ureq::Agent;
 use ureq::http::header::{CONNECTION, HOST};
 use ureq::http::{Request, Uri};
 
+use crate::http;
 use crate::isolation::fork::{self, Uninherited};
 use crate::legion::health::{Health, Probe};
 use crate::order::Url;
 use crate::order::health::{HealthCheck, HealthTarget};
-use crate::robot::http;
 use crate::sys;
 
 /// The most that is read of an answer's head, in bytes.

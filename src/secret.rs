@@ -1,4 +1,4 @@
-//! A password: from the configuration or from a file, wiped when dropped, never printed.
+//! A password or a token: from the configuration or from a file, wiped when dropped, never printed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use zeroize::Zeroizing;
 use crate::file::{self, FileError};
 use crate::text::printable_path;
 
-/// The largest password file, in bytes.
+/// The largest file of a secret, in bytes.
 const MAX_FILE: usize = 4096;
 
 /// Bytes that are wiped when dropped and that `Debug` does not show.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
-/// Why a password file cannot be used. The text does not contain anything from the file.
+/// Why the file of a secret cannot be used. The text does not contain anything from the file.
 #[derive(Debug, Error)]
 pub enum SecretError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("the first line of {} is empty: write the password there", printable_path(.0))]
+    #[error("the first line of {} is empty: write the password or the token there", printable_path(.0))]
     Empty(PathBuf),
 }
 

@@ -9,10 +9,11 @@ use super::terminal::{self, Progress};
 use super::{print, rights};
 use crate::action::{SystemClock, Target, summary};
 use crate::history::History;
-use crate::legion::heartbeat::{Heartbeat, Lines, run_with_heartbeat};
-use crate::order::Order;
+use crate::http::SetupError;
+use crate::legion::heartbeat::{Heartbeat, Lines, Work, WorkerError, run_with_heartbeat};
+use crate::order::{self, Order};
 use crate::preflight;
-use crate::robot::{self, Client, SetupError, Unroute};
+use crate::provider::{self, Goal, Shared};
 use crate::sys::process;
 use crate::takeover::{
     self, Bounds, Budget, Look, Outcome, Provider, Report, Seconds, Surroundings,
@@ -95,19 +96,20 @@ fn configured() -> Result<Vec<Order>, Vec<String>> {
     let mut mistakes = Vec::new();
     for legion in uwsgi::legions() {
         for hook in preflight::hooks_of_ours(legion) {
-            if hook.event != "lord" || hook.action.as_bytes() != preflight::ACTION.to_bytes() {
+            if hook.event != "lord" || hook.action.as_bytes() == preflight::CHECK_ACTION.to_bytes()
+            {
                 continue;
             }
             let mut findings = preflight::Findings::default();
             findings.check_hook(&legion.name(), &hook);
             mistakes.extend(findings.mistakes);
-            let Ok(order) = Order::parse(&hook.argument) else {
-                continue;
-            };
-            let is_known =
-                |known: &Order| known.url == order.url && known.active_ip == order.active_ip;
-            if !orders.iter().any(is_known) {
-                orders.push(order);
+            for order in order::of_action(&hook.action, &hook.argument) {
+                let is_known = |known: &Order| {
+                    known.resource() == order.resource() && known.server() == order.server()
+                };
+                if !orders.iter().any(is_known) {
+                    orders.push(order);
+                }
             }
         }
     }
@@ -121,7 +123,9 @@ fn configured() -> Result<Vec<Order>, Vec<String>> {
 fn select(orders: Vec<Order>, only: Option<&[u8]>) -> Result<Vec<Order>, String> {
     if orders.is_empty() {
         return Err(
-            "there is no legion-lord = LEGION hetzner-failoverip:... in this configuration".into(),
+            "there is no legion-lord with an action of this plugin, such as hetzner-failoverip:..., \
+             in this configuration"
+                .into(),
         );
     }
     let Some(only) = only else {
@@ -131,14 +135,8 @@ fn select(orders: Vec<Order>, only: Option<&[u8]>) -> Result<Vec<Order>, String>
     let ip: IpAddr = shown
         .parse()
         .map_err(|_| format!("hetzner-only: `{shown}` is not an IP address"))?;
-    let known: Vec<String> = orders
-        .iter()
-        .map(|order| order.failover_ip.to_string())
-        .collect();
-    let chosen: Vec<Order> = orders
-        .into_iter()
-        .filter(|order| order.failover_ip == ip)
-        .collect();
+    let known: Vec<String> = orders.iter().map(|order| order.ip.to_string()).collect();
+    let chosen: Vec<Order> = orders.into_iter().filter(|order| order.ip == ip).collect();
     match chosen.is_empty() {
         false => Ok(chosen),
         true => Err(format!(
@@ -149,7 +147,7 @@ fn select(orders: Vec<Order>, only: Option<&[u8]>) -> Result<Vec<Order>, String>
 }
 
 /// A route, and what is to become of it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Route {
     change: Change,
     target: Target,
@@ -157,8 +155,8 @@ struct Route {
 
 impl Route {
     /// In a few words.
-    fn title(self) -> String {
-        let Target { ip, server } = self.target;
+    fn title(&self) -> String {
+        let Target { ip, server, .. } = &self.target;
         match self.change {
             Change::Switch => format!("{ip} -> {server}"),
             Change::Unroute => format!("{ip} -> no server"),
@@ -166,25 +164,25 @@ impl Route {
     }
 
     /// Where it leads when all is well.
-    fn goal(self) -> String {
+    fn goal(&self) -> String {
         match self.change {
             Change::Switch => self.target.server.to_string(),
             Change::Unroute => "no server".into(),
         }
     }
 
-    fn client(self, order: &Order) -> Result<Box<dyn Provider>, SetupError> {
-        let client = Client::new(order)?;
-        Ok(match self.change {
-            Change::Switch => Box::new(client),
-            Change::Unroute => Box::new(Unroute(client)),
-        })
+    fn client(&self, order: &Order, shared: &Arc<Shared>) -> Result<Box<dyn Provider>, SetupError> {
+        let goal = match self.change {
+            Change::Switch => Goal::Here,
+            Change::Unroute => Goal::Nowhere,
+        };
+        provider::client(order, goal, shared)
     }
 
     /// Looks, asks, and changes.
-    fn change_by_hand(self, order: Order, history: &History, is_sure: bool) -> End {
-        let (Target { ip, .. }, goal) = (self.target, self.goal());
-        match self.look(&order) {
+    fn change_by_hand(&self, order: Order, history: &History, is_sure: bool) -> End {
+        let (ip, goal) = (self.target.ip, self.goal());
+        match self.look(&order, history.shared()) {
             Err(error) => {
                 print(&format!("ERROR {ip}: {error}"));
                 return End::Failed;
@@ -215,19 +213,23 @@ impl Route {
         }
     }
 
-    fn look(self, order: &Order) -> Result<Look, SetupError> {
-        Ok(self.client(order)?.look(order.timeout.min(LOOK_TIME)))
+    fn look(&self, order: &Order, shared: &Arc<Shared>) -> Result<Look, SetupError> {
+        let mut client = self.client(order, shared)?;
+        Ok(client.look(order.timeout.min(LOOK_TIME)))
     }
 
     /// What a look has found, as a sentence.
-    fn found(self, look: &Look) -> String {
+    fn found(&self, look: &Look) -> String {
         let ip = self.target.ip;
         match look {
             Look::Ours => format!("{ip} is routed to {}", self.goal()),
             Look::Changing => format!("{ip} is being switched"),
             Look::Elsewhere { to: Some(to), .. } => format!("{ip} is routed to {to}"),
-            Look::Elsewhere { to: None, .. } => format!("{ip} is routed to no server"),
+            Look::Elsewhere { to: None, .. } | Look::HalfDone => {
+                format!("{ip} is routed to no server")
+            }
             Look::Unanswered(problem)
+            | Look::Failed(problem)
             | Look::NotConnected(problem)
             | Look::Unsupported(problem)
             | Look::Refused(problem) => format!("it is not known where {ip} is routed: {problem}"),
@@ -235,25 +237,28 @@ impl Route {
     }
 
     /// Changes it. Returns whether that succeeded.
-    fn run(self, order: Order, history: &History) -> bool {
+    fn run(&self, order: Order, history: &History) -> bool {
         process::catch_interrupts();
         let order = Arc::new(order);
         let (budget, deadline) = (history.budget(&order), order.deadline);
         let progress = RefCell::new(Progress::new(self.title(), deadline));
-        let worker_order = order.clone();
+        let shared = history.shared();
+        let (route, worker_order, worker_shared) = (self.clone(), order.clone(), shared.clone());
+        let work: Work<_> =
+            Box::new(move |lines| route.take_over(&worker_order, &budget, &worker_shared, lines));
         let mut heartbeat = Heartbeat {
             interval: Some(TICK),
             beat: &mut || {
                 progress.borrow().draw();
                 if process::interrupts() > 0 {
-                    self.end_interrupted(&progress.borrow(), &order);
+                    self.end_interrupted(&progress.borrow(), &order, shared);
                 }
             },
-            log: &mut |line| progress.borrow_mut().note(&line),
+            log: &mut |_, line| progress.borrow_mut().note(&line),
         };
-        let ended = run_with_heartbeat(&mut heartbeat, deadline, deadline + GRACE, move |lines| {
-            self.take_over(&worker_order, &budget, lines)
-        });
+        let bound = deadline + GRACE;
+        let mut ended = run_with_heartbeat(&mut heartbeat, deadline, bound, vec![work]);
+        let ended = ended.pop().unwrap_or(Err(WorkerError::Overdue));
         progress.borrow().clear();
         let ip = self.target.ip;
         let report = match ended {
@@ -280,7 +285,7 @@ impl Route {
     }
 
     /// Says what is known, and ends the process.
-    fn end_interrupted(self, progress: &Progress, order: &Order) -> ! {
+    fn end_interrupted(&self, progress: &Progress, order: &Order, shared: &Arc<Shared>) -> ! {
         process::release_interrupts();
         progress.clear();
         let elapsed = Seconds(progress.elapsed());
@@ -288,7 +293,7 @@ impl Route {
             "interrupted after {elapsed}, while: {}",
             progress.state()
         ));
-        match self.look(order) {
+        match self.look(order, shared) {
             Ok(look) => print(&self.found(&look)),
             Err(error) => print(&format!("it is not known where it is routed: {error}")),
         }
@@ -299,7 +304,7 @@ impl Route {
         process::quit(INTERRUPTED)
     }
 
-    fn fail(self, reason: &str) -> bool {
+    fn fail(&self, reason: &str) -> bool {
         let (ip, goal) = (self.target.ip, self.goal());
         print(&format!("ERROR {ip} is not routed to {goal}: {reason}"));
         false
@@ -307,9 +312,10 @@ impl Route {
 
     /// The whole procedure, on its own thread.
     fn take_over(
-        self,
+        &self,
         order: &Order,
         budget: &Mutex<Budget>,
+        shared: &Arc<Shared>,
         lines: &Lines,
     ) -> Result<Report, SetupError> {
         let bounds = Bounds {
@@ -319,9 +325,10 @@ impl Route {
             // That was done before it was asked.
             look_first: false,
             cautious: false,
-            changes_an_hour: robot::LIMITS.changes,
+            changes_an_hour: provider::limits(order).changes,
+            reserved_changes: 0,
         };
-        let mut client = self.client(order)?;
+        let mut client = self.client(order, shared)?;
         let around = Surroundings {
             clock: &mut SystemClock,
             budget,

@@ -28,8 +28,8 @@ pub struct Heartbeat<'a> {
     pub interval: Option<Duration>,
     /// Announces the node.
     pub beat: &'a mut dyn FnMut(),
-    /// Logs a line.
-    pub log: &'a mut dyn FnMut(String),
+    /// Logs a line of the takeover with this number.
+    pub log: &'a mut dyn FnMut(usize, String),
 }
 
 /// Why there is no result.
@@ -45,45 +45,93 @@ pub enum WorkerError {
     Overdue,
 }
 
-/// Passes the takeover's log lines to the legion thread, which writes them.
-pub struct Lines(Sender<String>);
+/// Passes a takeover's log lines to the legion thread, which writes them, and tells it when the
+/// takeover has ended.
+pub struct Lines {
+    number: usize,
+    sender: Sender<(usize, Message)>,
+}
+
+enum Message {
+    Line(String),
+    End,
+}
 
 impl Lines {
     pub fn log(&self, line: String) {
-        // The receiver is gone if the takeover was given up; ignore that.
-        let _ = self.0.send(line);
+        self.send(Message::Line(line));
+    }
+
+    /// The receiver is gone if the takeover was given up; that is ignored.
+    fn send(&self, message: Message) {
+        let _ = self.sender.send((self.number, message));
     }
 }
 
-/// Runs `work` on a thread of its own, and beats on this one until it ends or `bound` has passed.
-/// Every ten seconds it logs that it is still waiting, and for how long it will at most: `deadline`.
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.send(Message::End);
+    }
+}
+
+/// What runs on a thread of its own.
+pub type Work<T> = Box<dyn FnOnce(&Lines) -> T + Send>;
+
+/// Runs each of `works` on a thread of its own, and beats on this one until all have ended or `bound`
+/// has passed. Every ten seconds it logs for each that it is still waiting, and for how long it will
+/// at most: `deadline`. The results are in the order of `works`.
 ///
 /// # Errors
-/// The thread could not be started, panicked, or did not end in time; then it is left alone.
+/// A thread could not be started, panicked, or did not end in time; then it is left alone.
 pub fn run_with_heartbeat<T: Send + 'static>(
     heartbeat: &mut Heartbeat,
     deadline: Duration,
     bound: Duration,
-    work: impl FnOnce(&Lines) -> T + Send + 'static,
-) -> Result<T, WorkerError> {
-    let (sender, lines) = mpsc::channel();
-    let worker = isolation::spawn("takeover", move || work(&Lines(sender)))?;
-    wait_for(heartbeat, deadline, bound, &lines, worker)
+    works: Vec<Work<T>>,
+) -> Vec<Result<T, WorkerError>> {
+    let (sender, messages) = mpsc::channel();
+    let workers = works.into_iter().enumerate().map(|(number, work)| {
+        let sender = sender.clone();
+        let lines = Lines { number, sender };
+        match isolation::spawn("takeover", move || work(&lines)) {
+            Ok(worker) => Worker::Running(worker),
+            Err(error) => Worker::Ended(Err(error.into())),
+        }
+    });
+    let workers = workers.collect();
+    wait_for(heartbeat, deadline, bound, &messages, workers)
+}
+
+enum Worker<T> {
+    Running(JoinHandle<T>),
+    Ended(Result<T, WorkerError>),
+}
+
+impl<T> Worker<T> {
+    /// It has nothing left to do but end, so no thread is left afterwards.
+    fn end(&mut self) {
+        let running = std::mem::replace(self, Worker::Ended(Err(WorkerError::Overdue)));
+        *self = Worker::Ended(match running {
+            Worker::Running(worker) => worker.join().map_err(|_| WorkerError::Panicked),
+            Worker::Ended(result) => result,
+        });
+    }
 }
 
 fn wait_for<T>(
     heartbeat: &mut Heartbeat,
     deadline: Duration,
     bound: Duration,
-    lines: &Receiver<String>,
-    worker: JoinHandle<T>,
-) -> Result<T, WorkerError> {
+    messages: &Receiver<(usize, Message)>,
+    mut workers: Vec<Worker<T>>,
+) -> Vec<Result<T, WorkerError>> {
     let start = Instant::now();
     let mut next_beat = heartbeat.interval.map(|_| start);
     let mut next_report = start + REPORT;
     let mut end = start + bound;
     let mut is_last_call = false;
-    loop {
+    let is_running = |worker: &Worker<T>| matches!(worker, Worker::Running(_));
+    while workers.iter().any(is_running) {
         let now = Instant::now();
         if next_beat.is_some_and(|next| next <= now) {
             (heartbeat.beat)();
@@ -91,29 +139,39 @@ fn wait_for<T>(
         }
         if next_report <= now {
             let (elapsed, deadline) = (start.elapsed().as_secs(), deadline.as_secs());
-            (heartbeat.log)(format!(
-                "still waiting after {elapsed} s (deadline {deadline} s)"
-            ));
+            for (number, _) in workers
+                .iter()
+                .enumerate()
+                .filter(|(_, one)| is_running(one))
+            {
+                (heartbeat.log)(
+                    number,
+                    format!("still waiting after {elapsed} s (deadline {deadline} s)"),
+                );
+            }
             next_report += REPORT;
         }
         if now >= end {
             if is_last_call {
-                return Err(WorkerError::Overdue);
+                break;
             }
             is_last_call = true;
             end = now + LAST_CALL;
         }
         let wake = next_report.min(end);
         let wake = next_beat.map_or(wake, |beat| beat.min(wake));
-        match lines.recv_timeout(wake.saturating_duration_since(now)) {
-            Ok(line) => (heartbeat.log)(line),
-            Err(RecvTimeoutError::Timeout) => {}
-            // The worker has nothing left to do but end, so no thread is left afterwards.
-            Err(RecvTimeoutError::Disconnected) => {
-                return worker.join().map_err(|_| WorkerError::Panicked);
-            }
+        match messages.recv_timeout(wake.saturating_duration_since(now)) {
+            Ok((number, Message::Line(line))) => (heartbeat.log)(number, line),
+            Ok((number, Message::End)) => workers[number].end(),
+            // No sender is left only where no worker is.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
     }
+    let result = |worker| match worker {
+        Worker::Running(_) => Err(WorkerError::Overdue),
+        Worker::Ended(result) => result,
+    };
+    workers.into_iter().map(result).collect()
 }
 
 /// Whether the votes that a takeover follows are still valid. The thread `takeover` checks that before
@@ -192,10 +250,10 @@ mod tests {
                 beats += 1;
                 on_beat(beats);
             },
-            log: &mut |line| lines.push(line),
+            log: &mut |_, line| lines.push(line),
         };
-        let result = run_with_heartbeat(&mut heartbeat, bound, bound, work);
-        (result, beats, lines)
+        let mut results = run_with_heartbeat(&mut heartbeat, bound, bound, vec![Box::new(work)]);
+        (results.remove(0), beats, lines)
     }
 
     #[test]
@@ -231,6 +289,35 @@ mod tests {
             },
         );
         assert_eq!(lines, ["one", "two"]);
+    }
+
+    #[test]
+    fn works_run_side_by_side_and_each_has_its_result() {
+        let barrier = Arc::new(Barrier::new(3));
+        let works = (0..3).map(|number| {
+            let barrier = barrier.clone();
+            let work: Work<usize> = Box::new(move |lines| {
+                barrier.wait();
+                lines.log(format!("line {number}"));
+                assert!(number != 1, "on purpose");
+                number
+            });
+            work
+        });
+        let mut logged = Vec::new();
+        let mut heartbeat = Heartbeat {
+            interval: None,
+            beat: &mut || {},
+            log: &mut |number, line| logged.push((number, line)),
+        };
+        let results = run_with_heartbeat(&mut heartbeat, LONG, LONG, works.collect());
+        assert!(matches!(
+            results[..],
+            [Ok(0), Err(WorkerError::Panicked), Ok(2)]
+        ));
+        logged.sort();
+        let line = |number| (number, format!("line {number}"));
+        assert_eq!(logged, [line(0), line(1), line(2)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::lordship::{Doubt, Lordship, Votes};
 use super::standing::{Candidacy, FailedHook, Observed, Rules, Standing, Valor};
 use super::watch::{Cause, Finding, Verdict, Watch};
 use crate::metrics::{Figures, Place};
-use crate::order::Order;
+use crate::order::{self, Order};
 use crate::sys;
 use crate::text::printable;
 use crate::uwsgi::{Hook, Legion, LegionThread, MainThread, settings};
@@ -38,6 +38,8 @@ struct State {
 /// An address that a lord hook of the legion routes.
 struct Route {
     hook: Hook,
+    /// Which of the hook's addresses it is.
+    number: usize,
     ip: IpAddr,
     watch: Watch,
 }
@@ -64,20 +66,21 @@ impl Member {
             .hooks()
             .into_iter()
             .filter(|hook| hook.event == "lord");
-        let routes = lord_hooks.filter_map(|hook| {
-            let order = Order::parse(&hook.argument).ok()?;
-            let watch = Watch::new(order.watch?, order.watch_action);
-            Some(Route {
-                ip: order.failover_ip,
-                hook,
-                watch,
-            })
-        });
-        let orders = legion
-            .hooks()
-            .into_iter()
-            .filter_map(|hook| Order::parse(&hook.argument).ok());
-        let figures = Figures::new(orders.map(|order| order.failover_ip));
+        let mut routes = Vec::new();
+        for hook in lord_hooks {
+            let orders = order::of_action(&hook.action, &hook.argument);
+            for (number, order) in orders.iter().enumerate() {
+                routes.extend(order.watch.map(|every| Route {
+                    hook: hook.clone(),
+                    number,
+                    ip: order.ip,
+                    watch: Watch::new(every, order.watch_action),
+                }));
+            }
+        }
+        let hooks = legion.hooks().into_iter();
+        let orders = hooks.flat_map(|hook| order::of_action(&hook.action, &hook.argument));
+        let figures = Figures::new(orders.map(|order| order.ip));
         Member {
             legion,
             figures: Box::leak(Box::new(figures)),
@@ -86,7 +89,7 @@ impl Member {
                 lordship: Lordship::default(),
                 candidacy: Candidacy::new(rules),
                 valor: Valor::new(legion),
-                routes: routes.collect(),
+                routes,
                 revoted: None,
                 is_acting: false,
                 stepped_back: None,
@@ -198,11 +201,8 @@ impl Member {
         if succeeded {
             state.candidacy.note_success(place);
             state.valor.note_success(place);
-            let route = state
-                .routes
-                .iter_mut()
-                .find(|route| route.hook.place == place);
-            if let Some(route) = route {
+            let routes = state.routes.iter_mut();
+            for route in routes.filter(|route| route.hook.place == place) {
                 route.watch.note_takeover(now, in_doubt);
             }
         }
@@ -323,7 +323,10 @@ impl Member {
     /// The order of a route, parsed again so that no password is kept.
     pub fn order(&self, route: usize) -> Option<Order> {
         let state = self.state();
-        Order::parse(&state.routes.get(route)?.hook.argument).ok()
+        let Route { hook, number, .. } = state.routes.get(route)?;
+        order::of_action(&hook.action, &hook.argument)
+            .into_iter()
+            .nth(*number)
     }
 
     /// A look at a route is under way.

@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::standing::{Candidacy, FailedHook, Observed, Rules};
-use crate::robot::LIMITS;
+use crate::provider::robot::{LIMITS, TEMPO};
 use crate::takeover::{
-    Bounds, Budget, Change, Clock, Look, Outcome, Problem, Provider, Surroundings, take_over,
+    Bounds, Budget, Change, Clock, Look, Outcome, Problem, Provider, Surroundings, Tempo, take_over,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -67,6 +67,10 @@ impl Provider for Webservice {
 
     fn requests(&self) -> u32 {
         self.sent
+    }
+
+    fn tempo(&self) -> &'static Tempo {
+        &TEMPO
     }
 }
 
@@ -161,6 +165,7 @@ fn go_through(nodes: usize, broken: Broken, outage: Duration) -> (Requests, Dura
             } else {
                 LIMITS.changes
             },
+            reserved_changes: 0,
         };
         let around = Surroundings {
             clock: &mut clock,

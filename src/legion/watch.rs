@@ -62,9 +62,11 @@ impl Finding {
             None | Some(Look::Elsewhere { .. }) => Finding::NotSent,
             Some(Look::Ours) => Finding::Ours,
             Some(Look::Changing) => Finding::Changing,
-            Some(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
-                Finding::Unanswered(problem)
-            }
+            // A takeover may be under way, which the next look sees the end of.
+            Some(Look::HalfDone) => Finding::Changing,
+            Some(
+                Look::Unanswered(problem) | Look::NotConnected(problem) | Look::Failed(problem),
+            ) => Finding::Unanswered(problem),
             Some(Look::Unsupported(problem)) => Finding::Unsupported(problem),
             Some(Look::Refused(problem)) => Finding::Refused(problem),
         }

@@ -1,24 +1,15 @@
-//! Raw keys to a validated order, with every mistake named.
+//! Raw keys to valid values, with every mistake named: what all actions have in common.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::keys::RawKeys;
-use super::values::{has_control, is_public, path, seconds, subnet, username, watch};
-use super::{Family, Mistake, Order, PasswordSource, Reason, Trust, Url, WatchAction};
-use crate::secret::Secret;
+use super::values::{has_control, path, seconds, watch};
+use super::{
+    Action, Family, MAX_ADDRESSES, Mistake, Order, Reason, SecretPlace, SecretSource, Service,
+    Trust, Url, WatchAction,
+};
 
-/// The address of Hetzner's webservice, to which the failover IP is appended.
-const ROBOT: &str = "https://robot-ws.your-server.de/failover/";
-
-/// `timeout` by default.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-/// The shortest default of `deadline`: a switch takes up to 110 s, and two may follow each other.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
-/// `watch` by default.
-const DEFAULT_WATCH: Duration = Duration::from_secs(300);
-/// The smallest `watch` but 0, in seconds.
-const MIN_WATCH: u64 = 60;
 /// The largest `watch`, in seconds: a day.
 const MAX_WATCH: u64 = 86_400;
 /// The largest `timeout`, in seconds.
@@ -26,60 +17,45 @@ const MAX_TIMEOUT: u64 = 3600;
 /// The largest `deadline`, in seconds: a day.
 const MAX_DEADLINE: u64 = 86_400;
 
-/// An order, if all required values are valid. Whatever is not valid is added to the mistakes.
-pub fn validate(keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Order> {
-    let mut check = Checker { mistakes };
-    let username = check.required("username", keys.username, username);
-    let password = check.password(keys.password, keys.password_file);
-    let failover_ip = check.required("ip", keys.ip, subnet);
-    let active_ip = check.required("active_ip", keys.active_ip, subnet);
-    check.pair(failover_ip, active_ip);
-    if keys.url.is_none() {
-        check.public("ip", failover_ip);
-        check.public("active_ip", active_ip);
+/// What an action has where nothing else is written.
+pub(super) struct Defaults {
+    pub timeout: Duration,
+    /// The shortest default of `deadline`.
+    pub deadline: Duration,
+    pub watch: Duration,
+    /// The smallest `watch` but 0, in seconds.
+    pub min_watch: u64,
+}
+
+/// The values of the keys that all actions have.
+pub(super) struct Common {
+    timeout: Duration,
+    deadline: Duration,
+    watch: Option<Duration>,
+    watch_action: WatchAction,
+    alarm: Option<Vec<u8>>,
+    family: Family,
+    trust: Trust,
+    has_ca_file: bool,
+}
+
+impl Common {
+    /// An order for one address.
+    pub fn order(&self, action: Action, ip: IpAddr, service: Service) -> Order {
+        Order {
+            action,
+            ip,
+            service,
+            timeout: self.timeout,
+            deadline: self.deadline,
+            watch: self.watch,
+            watch_action: self.watch_action,
+            alarm: self.alarm.clone(),
+            family: self.family,
+            trust: self.trust.clone(),
+            has_ca_file: self.has_ca_file,
+        }
     }
-    let url = match keys.url {
-        Some(url) => check.optional("url", Some(url), Url::parse),
-        None => failover_ip.and_then(|ip| Url::parse(format!("{ROBOT}{ip}").as_bytes()).ok()),
-    };
-    let family = check.optional("connect", keys.connect, Family::parse);
-    if let (Some(family), Some(url)) = (family, &url) {
-        check.family(family, url);
-    }
-    let watch = check.optional("watch", keys.watch, |text| {
-        watch(text, MIN_WATCH, MAX_WATCH)
-    });
-    let watch_action = check.optional("watch_action", keys.watch_action, WatchAction::parse);
-    let alarm = check.optional("alarm", keys.alarm, |name| Ok(name.to_vec()));
-    let timeout_given = keys.timeout.is_some();
-    let timeout = check.optional("timeout", keys.timeout, |text| {
-        seconds(text, 1, MAX_TIMEOUT)
-    });
-    let least_deadline = match timeout {
-        Some(timeout) => timeout.as_secs(),
-        None if timeout_given => 1,
-        None => DEFAULT_TIMEOUT.as_secs(),
-    };
-    let deadline = check.optional("deadline", keys.deadline, |text| {
-        seconds(text, least_deadline, MAX_DEADLINE)
-    });
-    let bundle = check.optional("ca_file", keys.ca_file, path);
-    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-    Some(Order {
-        username: username?,
-        password: password?,
-        failover_ip: failover_ip?,
-        active_ip: active_ip?,
-        url: url?,
-        timeout,
-        deadline: deadline.unwrap_or(DEFAULT_DEADLINE.max(timeout)),
-        watch: watch.unwrap_or(Some(DEFAULT_WATCH)),
-        watch_action: watch_action.unwrap_or_default(),
-        alarm,
-        family: family.unwrap_or_default(),
-        has_ca_file: bundle.is_some(),
-        trust: Trust::of(keys.ssl_no_verify, bundle),
-    })
 }
 
 /// Turns written values into valid ones, and collects the mistakes.
@@ -88,20 +64,24 @@ pub(super) struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn required<T>(
+    pub fn mistake(&mut self, key: &str, reason: Reason) {
+        self.mistakes.push(Mistake::new(key, reason));
+    }
+
+    pub fn required<T>(
         &mut self,
         key: &'static str,
         value: Option<Vec<u8>>,
         valid: impl FnOnce(&[u8]) -> Result<T, Reason>,
     ) -> Option<T> {
         if value.is_none() {
-            self.mistakes.push(Mistake::new(key, Reason::Missing));
+            self.mistake(key, Reason::Missing);
         }
         self.optional(key, value, valid)
     }
 
     /// `None` if there is no value, or it is not valid.
-    pub(super) fn optional<T>(
+    pub fn optional<T>(
         &mut self,
         key: &'static str,
         value: Option<Vec<u8>>,
@@ -112,74 +92,128 @@ impl Checker<'_> {
             [] => Err(Reason::Empty),
             value => valid(value),
         };
-        checked
-            .map_err(|reason| self.mistakes.push(Mistake::new(key, reason)))
-            .ok()
+        checked.map_err(|reason| self.mistake(key, reason)).ok()
     }
 
-    fn password(
+    /// Addresses, separated by blanks. `None` if one of them is not valid.
+    pub fn addresses(
         &mut self,
-        inline: Option<Secret>,
-        file: Option<Vec<u8>>,
-    ) -> Option<PasswordSource> {
-        match (inline, file) {
+        key: &'static str,
+        value: Option<Vec<u8>>,
+        valid: impl Fn(&[u8]) -> Result<IpAddr, Reason>,
+    ) -> Option<Vec<IpAddr>> {
+        let value = self.required(key, value, |value| Ok(value.to_vec()))?;
+        let written = value.split(u8::is_ascii_whitespace);
+        let written: Vec<&[u8]> = written.filter(|address| !address.is_empty()).collect();
+        match written.len() {
+            0 => self.mistake(key, Reason::Empty),
+            1..=MAX_ADDRESSES => {}
+            number => self.mistake(key, Reason::TooManyAddresses(MAX_ADDRESSES, number)),
+        }
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in &written {
+            match valid(address) {
+                Ok(address) if addresses.contains(&address) => {
+                    self.mistake(key, Reason::Twice(address));
+                }
+                Ok(address) => addresses.push(address),
+                Err(reason) => self.mistake(key, reason),
+            }
+        }
+        (addresses.len() == written.len() && !written.is_empty()).then_some(addresses)
+    }
+
+    /// The secret of this key, or the file of the other one.
+    pub fn secret(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        keys: &mut RawKeys,
+        valid: impl FnOnce(&[u8]) -> Result<(), Reason>,
+    ) -> Option<SecretSource> {
+        match (keys.secret.take(), keys.remove(file_key)) {
             (Some(_), Some(_)) => {
-                self.mistakes
-                    .push(Mistake::new("password", Reason::TwoPasswords));
+                self.mistake(key, Reason::TwoSecrets(key, file_key));
                 None
             }
-            (Some(secret), None) if secret.expose().is_empty() => {
-                self.mistakes.push(Mistake::new("password", Reason::Empty));
-                None
+            (Some(secret), None) => {
+                let checked = match secret.expose() {
+                    [] => Err(Reason::Empty),
+                    value if has_control(value) => Err(Reason::ControlCharacter),
+                    value => valid(value),
+                };
+                checked.map_err(|reason| self.mistake(key, reason)).ok()?;
+                let place = SecretPlace::Inline(secret);
+                Some(SecretSource { key, place })
             }
-            (Some(secret), None) if has_control(secret.expose()) => {
-                self.mistakes
-                    .push(Mistake::new("password", Reason::ControlCharacter));
-                None
+            (None, Some(file)) => {
+                let file = self.optional(file_key, Some(file), path)?;
+                Some(SecretSource {
+                    key: file_key,
+                    place: SecretPlace::File(file),
+                })
             }
-            (Some(secret), None) => Some(PasswordSource::Inline(secret)),
-            (None, Some(file)) => self
-                .optional("password_file", Some(file), path)
-                .map(PasswordSource::File),
             (None, None) => {
-                self.mistakes
-                    .push(Mistake::new("password", Reason::NoPassword));
+                self.mistake(key, Reason::NoSecret(key, file_key));
                 None
             }
         }
     }
 
-    fn public(&mut self, key: &'static str, address: Option<IpAddr>) {
-        if let Some(address) = address.filter(|address| !is_public(*address)) {
-            self.mistakes
-                .push(Mistake::new(key, Reason::NotPublic(address)));
+    /// The keys that all actions have. Invalid values are added to the mistakes.
+    pub fn common(&mut self, keys: &mut RawKeys, defaults: &Defaults) -> Common {
+        let family = self.optional("connect", keys.remove("connect"), Family::parse);
+        let watch = self.optional("watch", keys.remove("watch"), |text| {
+            watch(text, defaults.min_watch, MAX_WATCH)
+        });
+        let watch_action = self.optional(
+            "watch_action",
+            keys.remove("watch_action"),
+            WatchAction::parse,
+        );
+        let alarm = self.optional("alarm", keys.remove("alarm"), |name| Ok(name.to_vec()));
+        let timeout_given = keys.has("timeout");
+        let timeout = self.optional("timeout", keys.remove("timeout"), |text| {
+            seconds(text, 1, MAX_TIMEOUT)
+        });
+        let least_deadline = match timeout {
+            Some(timeout) => timeout.as_secs(),
+            None if timeout_given => 1,
+            None => defaults.timeout.as_secs(),
+        };
+        let deadline = self.optional("deadline", keys.remove("deadline"), |text| {
+            seconds(text, least_deadline, MAX_DEADLINE)
+        });
+        let bundle = self.optional("ca_file", keys.remove("ca_file"), path);
+        let timeout = timeout.unwrap_or(defaults.timeout);
+        Common {
+            timeout,
+            deadline: deadline.unwrap_or(defaults.deadline.max(timeout)),
+            watch: watch.unwrap_or(Some(defaults.watch)),
+            watch_action: watch_action.unwrap_or_default(),
+            alarm,
+            family: family.unwrap_or_default(),
+            has_ca_file: bundle.is_some(),
+            trust: Trust::of(keys.ssl_no_verify, bundle),
         }
     }
 
     /// A URL whose host is an address of the other family could never be reached.
-    fn family(&mut self, family: Family, url: &Url) {
-        let excluded = url.host().parse().ok().filter(|host| !family.has(*host));
-        let family = match family {
+    pub fn family(&mut self, common: &Common, url_key: &'static str, url: &Url) {
+        let excluded = url.host().parse().ok();
+        let excluded = excluded.filter(|host| !common.family.has(*host));
+        let family = match common.family {
             Family::Any => return,
             Family::Ipv4 => "ipv4",
             Family::Ipv6 => "ipv6",
         };
         if let Some(host) = excluded {
-            let reason = Reason::FamilyOfUrl { family, host };
-            self.mistakes.push(Mistake::new("connect", reason));
-        }
-    }
-
-    fn pair(&mut self, failover_ip: Option<IpAddr>, active_ip: Option<IpAddr>) {
-        let (Some(ip), Some(active_ip)) = (failover_ip, active_ip) else {
-            return;
-        };
-        if ip.is_ipv4() != active_ip.is_ipv4() {
-            let reason = Reason::OtherFamily { ip, active_ip };
-            self.mistakes.push(Mistake::new("active_ip", reason));
-        } else if ip == active_ip {
-            self.mistakes
-                .push(Mistake::new("active_ip", Reason::SameAddress(ip)));
+            let reason = Reason::FamilyOfUrl {
+                family,
+                host,
+                url_key,
+            };
+            self.mistake("connect", reason);
         }
     }
 }

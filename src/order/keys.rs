@@ -1,82 +1,130 @@
 //! The items of an argument, by key.
 
+use std::collections::BTreeMap;
+
 use super::keyval::Item;
-use super::{Mistake, Reason};
+use super::{Action, Mistake, Reason};
 use crate::secret::Secret;
 use crate::text;
+
+/// The keys of `hetzner-failoverip`, before those that all actions have.
+const ROBOT: [&str; 6] = [
+    "username",
+    "password",
+    "password_file",
+    "ip",
+    "active_ip",
+    "url",
+];
+/// The keys of `hetzner-floatingip`.
+const FLOATING: [&str; 5] = ["token", "token_file", "ip", "server", "endpoint"];
+/// The keys of `hetzner-aliasip`.
+const ALIAS: [&str; 6] = ["token", "token_file", "ip", "server", "network", "endpoint"];
+/// The keys of all actions.
+const COMMON: [&str; 8] = [
+    "timeout",
+    "deadline",
+    "watch",
+    "watch_action",
+    "alarm",
+    "connect",
+    "ssl_no_verify",
+    "ca_file",
+];
+/// Other names of keys.
+const ALIASES: [(&str, &str); 4] = [
+    ("user", "username"),
+    ("pass", "password"),
+    ("active_server_ip", "active_ip"),
+    ("api_token", "token"),
+];
+
+/// The keys of an action, without their aliases.
+pub fn of(action: Action) -> impl Iterator<Item = &'static str> {
+    let own: &[&str] = match action {
+        Action::FailoverIp => &ROBOT,
+        Action::FloatingIp => &FLOATING,
+        Action::AliasIp => &ALIAS,
+    };
+    own.iter().chain(&COMMON).copied()
+}
 
 /// The values as they are written, of each key the last.
 #[derive(Default)]
 pub struct RawKeys {
-    pub username: Option<Vec<u8>>,
-    pub password: Option<Secret>,
-    pub password_file: Option<Vec<u8>>,
-    pub ip: Option<Vec<u8>>,
-    pub active_ip: Option<Vec<u8>>,
-    pub url: Option<Vec<u8>>,
-    pub timeout: Option<Vec<u8>>,
-    pub deadline: Option<Vec<u8>>,
-    pub watch: Option<Vec<u8>>,
-    pub watch_action: Option<Vec<u8>>,
-    pub alarm: Option<Vec<u8>>,
-    pub connect: Option<Vec<u8>>,
+    /// `password` or `token`.
+    pub secret: Option<Secret>,
     pub ssl_no_verify: bool,
-    pub ca_file: Option<Vec<u8>>,
+    /// All others.
+    values: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl RawKeys {
     /// Sorts the items by their keys, and adds unknown keys and missing values to the mistakes.
-    pub fn collect(items: Vec<Item>, mistakes: &mut Vec<Mistake>) -> RawKeys {
+    pub fn collect(action: Action, items: Vec<Item>, mistakes: &mut Vec<Mistake>) -> RawKeys {
         let mut keys = RawKeys::default();
-        let mut may_be_password = false;
+        let mut may_be_secret = false;
         for (index, Item { key, value }) in items.into_iter().enumerate() {
-            let is_password = matches!(key.as_slice(), b"password" | b"pass");
+            let name = name(action, &key);
             let is_shown = value.is_some() && is_wordlike(&key);
-            let taken = keys.take(&key, value);
-            let is_unknown = taken.as_ref().is_err_and(Mistake::is_unknown_key);
-            match taken {
-                Ok(()) => {}
+            match name {
+                Some(name) => keys
+                    .take(name, value)
+                    .unwrap_or_else(|mistake| mistakes.push(mistake)),
                 // After a comma that was not escaped, the rest of a password becomes keys; and
                 // `password:...` is a key.
-                Err(_) if is_unknown && (may_be_password || !is_shown) => mistakes.push(
-                    Mistake::new(&format!("item {}", index + 1), Reason::UnknownAndHidden),
-                ),
-                Err(mistake) => mistakes.push(mistake),
+                None if may_be_secret || !is_shown => mistakes.push(Mistake::new(
+                    &format!("item {}", index + 1),
+                    Reason::UnknownAndHidden,
+                )),
+                None => {
+                    let reason = Reason::Unknown(action);
+                    mistakes.push(Mistake::new(&text::printable(&key), reason));
+                }
             }
             // An unknown key may be a misspelt `password`.
-            may_be_password = is_password || is_unknown;
+            may_be_secret = name.is_none_or(is_secret);
         }
         keys
     }
 
-    fn take(&mut self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), Mistake> {
-        let (name, field) = match key {
-            b"username" | b"user" => ("username", &mut self.username),
-            b"password_file" => ("password_file", &mut self.password_file),
-            b"ip" => ("ip", &mut self.ip),
-            b"active_ip" | b"active_server_ip" => ("active_ip", &mut self.active_ip),
-            b"url" => ("url", &mut self.url),
-            b"timeout" => ("timeout", &mut self.timeout),
-            b"deadline" => ("deadline", &mut self.deadline),
-            b"watch" => ("watch", &mut self.watch),
-            b"watch_action" => ("watch_action", &mut self.watch_action),
-            b"alarm" => ("alarm", &mut self.alarm),
-            b"connect" => ("connect", &mut self.connect),
-            b"ca_file" => ("ca_file", &mut self.ca_file),
-            b"password" | b"pass" => {
-                let value = value.ok_or_else(|| Mistake::new("password", Reason::NoValue))?;
-                self.password = Some(Secret::new(value));
-                return Ok(());
+    fn take(&mut self, name: &'static str, value: Option<Vec<u8>>) -> Result<(), Mistake> {
+        if name == "ssl_no_verify" {
+            self.ssl_no_verify = !value.is_some_and(|value| is_off(&value));
+            return Ok(());
+        }
+        let value = value.ok_or_else(|| Mistake::new(name, Reason::NoValue))?;
+        match is_secret(name) {
+            true => self.secret = Some(Secret::new(value)),
+            false => {
+                self.values.insert(name, value);
             }
-            b"ssl_no_verify" => {
-                self.ssl_no_verify = !value.is_some_and(|value| is_off(&value));
-                return Ok(());
-            }
-            _ => return Err(Mistake::new(&text::printable(key), Reason::Unknown)),
-        };
-        *field = Some(value.ok_or_else(|| Mistake::new(name, Reason::NoValue))?);
+        }
         Ok(())
     }
+
+    /// Whether a key was given. Not for the secret.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// Takes the value of a key out. Not for the secret.
+    pub fn remove(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.values.remove(name)
+    }
+}
+
+/// The key of an action that goes by this name.
+fn name(action: Action, key: &[u8]) -> Option<&'static str> {
+    let alias = ALIASES
+        .iter()
+        .find(|(alias, _)| alias.as_bytes() == key)
+        .map(|(_, name)| name.as_bytes());
+    of(action).find(|name| name.as_bytes() == alias.unwrap_or(key))
+}
+
+fn is_secret(name: &str) -> bool {
+    matches!(name, "password" | "token")
 }
 
 /// Whether a key looks like a key, and not like something else that was written in its place.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
+use super::{Action, keys};
 use crate::secret::SecretError;
 
 /// One mistake: the key, and what is wrong with it. It never shows the password.
@@ -20,13 +21,12 @@ pub struct Mistake {
 #[derive(Debug, Error)]
 pub enum Reason {
     #[error(
-        "unknown key; the keys are username, password, password_file, ip, active_ip, url, timeout, \
-         deadline, watch, watch_action, alarm, connect, ssl_no_verify, ca_file (write a comma in a value \
-         as \\,)"
+        "unknown key; the keys are {} (write a comma in a value as \\,)",
+        keys::of(*.0).collect::<Vec<_>>().join(", ")
     )]
-    Unknown,
+    Unknown(Action),
     #[error(
-        "unknown key, not shown because it may be part of the password: write key=value, and a \
+        "unknown key, not shown because it may be part of the password or the token: write key=value, and a \
          comma in a value as \\,"
     )]
     UnknownAndHidden,
@@ -50,14 +50,16 @@ pub enum Reason {
     NotANumber(String, u64, u64),
     #[error("is required, but missing")]
     Missing,
-    #[error("is required: write password=... or password_file=/path/to/file")]
-    NoPassword,
+    #[error("is required: write {0}=... or {1}=/path/to/file")]
+    NoSecret(&'static str, &'static str),
     #[error("is empty: give it a value, or remove the key if it has a default")]
     Empty,
     #[error("has no value: write it as key=value")]
     NoValue,
-    #[error("password and password_file are both set: keep one of them")]
-    TwoPasswords,
+    #[error("{0} and {1} are both set: keep one of them")]
+    TwoSecrets(&'static str, &'static str),
+    #[error("contains a character that no token has: only letters, digits and signs are sent")]
+    TokenCharacter,
     #[error(
         "contains a control character, such as the end of a line: if it is read from a file, make \
          sure that its lines end with LF alone"
@@ -65,7 +67,7 @@ pub enum Reason {
     ControlCharacter,
     #[error("contains a colon, which HTTP Basic authentication does not allow")]
     ColonInUsername,
-    #[error("`{0}` is not an IP address: write it without spaces, a name or a port")]
+    #[error("`{0}` is not an IP address: write it without a name or a port")]
     NotAnAddress(String),
     #[error("`{0}` has a prefix length: write only the address")]
     PrefixLength(String),
@@ -78,6 +80,37 @@ pub enum Reason {
     OtherFamily { ip: IpAddr, active_ip: IpAddr },
     #[error("{0} is the failover IP itself: write the main IP of this server")]
     SameAddress(IpAddr),
+    #[error(
+        "has no address of the family of {0}: write one main IP of this server for each family"
+    )]
+    NoServer(IpAddr),
+    #[error(
+        "{second} is of the same family as {first}: write one main IP of this server for each family"
+    )]
+    SecondServer { first: IpAddr, second: IpAddr },
+    #[error("{0} is written twice: remove one of them")]
+    Twice(IpAddr),
+    #[error("has {1} addresses, but one action moves at most {0}: write a second action")]
+    TooManyAddresses(usize, usize),
+    #[error(
+        "is one URL for several addresses: write {{ip}} where each of them belongs, as in \
+         https://host/failover/{{ip}}"
+    )]
+    OneUrlForAll,
+    #[error("{0} is a private address, so it is no Floating IP: hetzner-aliasip moves those")]
+    NotFloating(IpAddr),
+    #[error("{0} is a public address, so it is no alias IP: hetzner-floatingip moves those")]
+    NotAnAlias(IpAddr),
+    #[error("{0} is IPv6, but private Networks and their alias IPs are IPv4")]
+    AliasIpv6(IpAddr),
+    #[error(
+        "{0} is not an address that can be moved: loopback, link-local and the like belong to no server"
+    )]
+    NotRoutable(IpAddr),
+    #[error("`{0}` is neither an id (all digits) nor a name")]
+    NotAName(String),
+    #[error("contains a query (?...): write the API's base URL alone")]
+    QueryInEndpoint,
     #[error("`{0}` is not a URL of the form https://host[:port]/path")]
     NotAUrl(String),
     #[error("must begin with https:// (or http://)")]
@@ -96,12 +129,16 @@ pub enum Reason {
         "{0} is not a public address: a failover IP and the main IP of a server are always public"
     )]
     NotPublic(IpAddr),
-    #[error("{family} excludes {host}, which is the host in url")]
-    FamilyOfUrl { family: &'static str, host: IpAddr },
+    #[error("{family} excludes {host}, which is the host in {url_key}")]
+    FamilyOfUrl {
+        family: &'static str,
+        host: IpAddr,
+        url_key: &'static str,
+    },
     #[error("`{0}` is not a whole number of seconds from {1} to {2}")]
     NotSeconds(String, u64, u64),
     #[error("{0}")]
-    PasswordFile(#[from] SecretError),
+    SecretFile(#[from] SecretError),
 }
 
 impl Mistake {
@@ -110,9 +147,5 @@ impl Mistake {
             key: key.into(),
             reason,
         }
-    }
-
-    pub fn is_unknown_key(&self) -> bool {
-        matches!(self.reason, Reason::Unknown)
     }
 }

@@ -1,15 +1,18 @@
-//! An action's argument becomes a validated order, or a list of all its mistakes.
+//! An action's argument becomes validated orders, one for each address, or a list of all its mistakes.
 
 mod check;
+mod cloud;
 pub mod health;
 mod keys;
 pub mod keyval;
 mod mistake;
+mod robot;
 #[cfg(test)]
 mod tests;
 mod url;
 mod values;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,22 +20,63 @@ use std::time::Duration;
 use crate::secret::{Secret, SecretError};
 use keys::RawKeys;
 
+pub use cloud::{Cloud, Named};
 pub use keys::is_off;
 pub use mistake::{Mistake, Reason};
+pub use robot::Robot;
 pub use url::Url;
 pub use values::{Family, WatchAction};
 
-/// What an action is ordered to do. Only [`Order::parse`] makes one.
+/// How many addresses one action moves at most.
+pub const MAX_ADDRESSES: usize = 16;
+
+/// The legion actions that move addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    FailoverIp,
+    FloatingIp,
+    AliasIp,
+}
+
+impl Action {
+    pub const ALL: [Action; 3] = [Action::FailoverIp, Action::FloatingIp, Action::AliasIp];
+
+    /// As it is written in the configuration, and at the beginning of each line of the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::FailoverIp => "hetzner-failoverip",
+            Action::FloatingIp => "hetzner-floatingip",
+            Action::AliasIp => "hetzner-aliasip",
+        }
+    }
+
+    /// What Hetzner calls the addresses that it moves.
+    pub fn address(self) -> &'static str {
+        match self {
+            Action::FailoverIp => "failover IP",
+            Action::FloatingIp => "Floating IP",
+            Action::AliasIp => "alias IP",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Action> {
+        Action::ALL.into_iter().find(|action| action.name() == name)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What an action is ordered to do with one address. Only [`parse`] makes one.
 #[derive(Debug)]
 pub struct Order {
-    pub username: Vec<u8>,
-    password: PasswordSource,
-    /// The failover IP.
-    pub failover_ip: IpAddr,
-    /// The main IP of the server that is to receive it.
-    pub active_ip: IpAddr,
-    /// The failover IP's resource.
-    pub url: Url,
+    pub action: Action,
+    /// The address that is to be moved here.
+    pub ip: IpAddr,
+    pub service: Service,
     /// How long one API request may take.
     pub timeout: Duration,
     /// How long the whole takeover may take.
@@ -48,14 +92,57 @@ pub struct Order {
     has_ca_file: bool,
 }
 
+/// Who is asked to move an address, with what, and to where.
 #[derive(Debug)]
-enum PasswordSource {
+pub enum Service {
+    Robot(Robot),
+    Cloud(Cloud),
+}
+
+/// Where the password or the token is.
+#[derive(Debug, Clone)]
+pub struct SecretSource {
+    /// The key that contains it, or whose value is the path of its file.
+    pub key: &'static str,
+    place: SecretPlace,
+}
+
+#[derive(Debug, Clone)]
+enum SecretPlace {
     Inline(Secret),
     File(PathBuf),
 }
 
+impl SecretSource {
+    /// If it is in a file, the file is read now.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn get(&self) -> Result<Secret, SecretError> {
+        match &self.place {
+            SecretPlace::Inline(secret) => Ok(secret.clone()),
+            SecretPlace::File(path) => Secret::from_file(path),
+        }
+    }
+
+    /// Tells two sources apart without the secret itself: the path of the file.
+    pub fn path(&self) -> Option<&PathBuf> {
+        match &self.place {
+            SecretPlace::Inline(_) => None,
+            SecretPlace::File(path) => Some(path),
+        }
+    }
+
+    fn is_quoted(&self) -> bool {
+        match &self.place {
+            SecretPlace::Inline(secret) => values::is_quoted(secret.expose()),
+            SecretPlace::File(_) => false,
+        }
+    }
+}
+
 /// Whose certificates are trusted.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// Those that the system's store vouches for.
     System,
@@ -76,47 +163,110 @@ impl Trust {
     }
 }
 
+/// Parses and validates an action's argument. There is at least one order.
+///
+/// # Errors
+/// All mistakes in it, each with its key.
+pub fn parse(action: Action, argument: &[u8]) -> Result<Vec<Order>, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let keys = RawKeys::collect(action, keyval::parse(argument), &mut mistakes);
+    let orders = match action {
+        Action::FailoverIp => robot::validate(keys, &mut mistakes),
+        Action::FloatingIp | Action::AliasIp => cloud::validate(action, keys, &mut mistakes),
+    };
+    match orders {
+        Some(orders) if mistakes.is_empty() => Ok(orders),
+        _ => Err(mistakes),
+    }
+}
+
+/// The orders of the action with this name; none if it moves no address, or there is a mistake in it.
+pub fn of_action(name: &str, argument: &[u8]) -> Vec<Order> {
+    let orders = Action::parse(name).and_then(|action| parse(action, argument).ok());
+    orders.unwrap_or_default()
+}
+
 impl Order {
-    /// Parses and validates an action's argument.
-    ///
-    /// # Errors
-    /// All mistakes in it, each with its key.
-    pub fn parse(argument: &[u8]) -> Result<Order, Vec<Mistake>> {
-        let mut mistakes = Vec::new();
-        let keys = RawKeys::collect(keyval::parse(argument), &mut mistakes);
-        let order = check::validate(keys, &mut mistakes);
-        match order {
-            Some(order) if mistakes.is_empty() => Ok(order),
-            _ => Err(mistakes),
+    /// The password or the token.
+    pub fn secret(&self) -> &SecretSource {
+        match &self.service {
+            Service::Robot(robot) => &robot.password,
+            Service::Cloud(cloud) => &cloud.token,
         }
     }
 
-    /// The password. If it is in a file, the file is read now.
-    ///
-    /// # Errors
-    /// The password file cannot be used.
-    pub fn password(&self) -> Result<Secret, SecretError> {
-        match &self.password {
-            PasswordSource::Inline(secret) => Ok(secret.clone()),
-            PasswordSource::File(path) => Secret::from_file(path),
+    /// The webservice: where requests go to.
+    pub fn url(&self) -> &Url {
+        match &self.service {
+            Service::Robot(robot) => &robot.url,
+            Service::Cloud(cloud) => &cloud.endpoint,
         }
     }
 
-    /// What is wrong with the password file now, if there is one.
-    pub fn check_password_file(&self) -> Option<Mistake> {
-        let error = self.password().err()?;
-        Some(Mistake::new("password_file", error.into()))
+    /// The key that the URL is, or would be, the value of.
+    pub fn url_key(&self) -> &'static str {
+        match &self.service {
+            Service::Robot(_) => "url",
+            Service::Cloud(_) => "endpoint",
+        }
+    }
+
+    /// The server that is to receive the address, in words.
+    pub fn server(&self) -> String {
+        match &self.service {
+            Service::Robot(robot) => robot.active_ip.to_string(),
+            Service::Cloud(Cloud { server: None, .. }) => "this server".into(),
+            Service::Cloud(Cloud {
+                server: Some(server),
+                ..
+            }) => format!("server {server}"),
+        }
+    }
+
+    /// Whom the webservice counts requests for. Two orders of one account are equal in it.
+    pub fn account(&self) -> String {
+        let authority = self.url().as_uri().authority();
+        let authority = authority.map_or("", |authority| authority.as_str());
+        let user = match &self.service {
+            Service::Robot(robot) => String::from_utf8_lossy(&robot.username).into_owned(),
+            // Two tokens may be of one project.
+            Service::Cloud(_) => String::new(),
+        };
+        format!("{authority} {user}")
+    }
+
+    /// What is moved, as the webservice tells its addresses apart.
+    pub fn resource(&self) -> String {
+        match &self.service {
+            Service::Robot(robot) => robot.url.as_uri().to_string(),
+            Service::Cloud(cloud) => {
+                let network = cloud.network.as_ref().map(ToString::to_string);
+                let network = network.unwrap_or_default();
+                format!("{} {network} {}", cloud.endpoint.as_uri(), self.ip)
+            }
+        }
+    }
+
+    /// What is wrong with the file of the password or the token now, if there is one.
+    pub fn check_secret_file(&self) -> Option<Mistake> {
+        let source = self.secret();
+        let error = source.get().err()?;
+        Some(Mistake::new(source.key, error.into()))
     }
 
     /// What is allowed but dangerous or useless, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let inline = match &self.password {
-            PasswordSource::Inline(secret) => secret.expose(),
-            PasswordSource::File(_) => &[],
+        let secret = self.secret();
+        let username: &[u8] = match &self.service {
+            Service::Robot(robot) => &robot.username,
+            Service::Cloud(_) => &[],
         };
-        for (key, value) in [("username", self.username.as_slice()), ("password", inline)] {
-            if values::is_quoted(value) {
+        for (key, is_quoted) in [
+            ("username", values::is_quoted(username)),
+            (secret.key, secret.is_quoted()),
+        ] {
+            if is_quoted {
                 warnings.push(format!(
                     "{key} is in quotes, which uWSGI does not remove: the webservice gets them, too"
                 ));
@@ -125,19 +275,39 @@ impl Order {
         if self.trust == Trust::Anyone && self.has_ca_file {
             warnings.push("ca_file is ignored because ssl_no_verify is on".into());
         }
-        if self.trust == Trust::Anyone && self.url.is_https() {
-            warnings.push(
-                "ssl_no_verify is on: anyone impersonating the webservice can obtain the password"
-                    .into(),
-            );
-        }
-        if !self.url.is_https() && !self.url.is_loopback() {
+        let what = match &self.service {
+            Service::Robot(_) => "password",
+            Service::Cloud(_) => "token",
+        };
+        let url = self.url();
+        if self.trust == Trust::Anyone && url.is_https() {
             warnings.push(format!(
-                "url is http://, so the password crosses the network to {} unencrypted: use \
-                 https://",
-                self.url.host()
+                "ssl_no_verify is on: anyone impersonating the webservice can obtain the {what}"
+            ));
+        }
+        if !url.is_https() && !url.is_loopback() {
+            warnings.push(format!(
+                "{} is http://, so the {what} crosses the network to {} unencrypted: use https://",
+                self.url_key(),
+                url.host()
             ));
         }
         warnings
+    }
+
+    /// The one order of a `hetzner-failoverip` with one address.
+    #[cfg(test)]
+    pub fn parse(argument: &[u8]) -> Result<Order, Vec<Mistake>> {
+        let mut orders = parse(Action::FailoverIp, argument)?;
+        assert_eq!(orders.len(), 1);
+        Ok(orders.remove(0))
+    }
+
+    #[cfg(test)]
+    pub fn robot(&self) -> &Robot {
+        match &self.service {
+            Service::Robot(robot) => robot,
+            Service::Cloud(_) => panic!("a Cloud address"),
+        }
     }
 }

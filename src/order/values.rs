@@ -28,23 +28,35 @@ pub fn is_quoted(value: &[u8]) -> bool {
     matches!(value, [b'"', .., b'"'] | [b'\'', .., b'\''])
 }
 
-/// An IPv4 address, or the network address of an IPv6 subnet: the webservice routes IPv6 in /64
-/// networks, and names servers by their network.
-pub fn subnet(value: &[u8]) -> Result<IpAddr, Reason> {
-    let address: IpAddr = std::str::from_utf8(value)
+pub fn address(value: &[u8]) -> Result<IpAddr, Reason> {
+    std::str::from_utf8(value)
         .ok()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| match value.contains(&b'/') {
             true => Reason::PrefixLength(printable(value)),
             false => Reason::NotAnAddress(printable(value)),
-        })?;
+        })
+}
+
+/// An IPv4 address, or the network address of an IPv6 subnet: webservices route IPv6 in /64
+/// networks, and Robot names servers by their network.
+pub fn subnet(value: &[u8]) -> Result<IpAddr, Reason> {
+    let address = address(value)?;
     match address {
         IpAddr::V6(v6) if v6.segments()[4..] != [0; 4] => Err(Reason::NotANetwork(address)),
         IpAddr::V4(_) | IpAddr::V6(_) => Ok(address),
     }
 }
 
-/// Only a public address can be a failover IP or the main IP of a server.
+/// Whether an address is one of a private Network.
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private(),
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    }
+}
+
+/// Only a public address can be a failover IP, a Floating IP or the main IP of a server.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {

@@ -5,17 +5,14 @@ mod election;
 
 use std::ffi::CStr;
 use std::fmt::Display;
-use std::net::IpAddr;
 
+use crate::http;
 use crate::order::health::{self, HealthCheck};
-use crate::order::{Mistake, Order, Reason, Trust};
-use crate::robot;
+use crate::order::{self, Action, Mistake, Order, Reason, Trust};
 use crate::text::printable;
 use crate::uwsgi::settings::{announce_interval, cycle_interval, tolerance};
 use crate::uwsgi::{self, Hook, Legion};
 
-/// The legion action's name.
-pub const ACTION: &CStr = c"hetzner-failoverip";
 /// The legion action that logs a report at every start.
 pub const CHECK_ACTION: &CStr = c"hetzner-check";
 /// The options of the plugin.
@@ -106,13 +103,14 @@ impl Findings {
         if hook.action.as_bytes() == CHECK_ACTION.to_bytes() {
             return self.check_check(&place, hook);
         }
-        if hook.action.as_bytes() != ACTION.to_bytes() {
+        let Some(action) = Action::parse(&hook.action) else {
             self.mistakes.push(format!(
-                "{place}: {}: unknown action; there are hetzner-failoverip and hetzner-check",
+                "{place}: {}: unknown action; there are hetzner-failoverip, hetzner-floatingip, \
+                 hetzner-aliasip and hetzner-check",
                 hook.action
             ));
             return;
-        }
+        };
         let line = |what: &dyn Display| format!("{place}: {}: {what}", hook.action);
         if let Some(secret) = legion_secret() {
             let is_inserted = hook
@@ -126,23 +124,25 @@ impl Findings {
                 ));
             }
         }
-        match Order::parse(&hook.argument) {
-            Ok(order) => {
-                self.warnings
-                    .extend(order.warnings().iter().map(|warning| line(warning)));
-                self.mistakes.extend(
-                    order
-                        .check_password_file()
-                        .iter()
-                        .map(|mistake| line(mistake)),
-                );
-                self.mistakes
-                    .extend(robot::proxy_for(&order.url).err().map(|error| line(&error)));
-                self.mistakes
-                    .extend(robot::check_store(&order).err().map(|error| line(&error)));
+        match order::parse(action, &hook.argument) {
+            Ok(orders) => {
+                // What the addresses have in common is said once.
+                let mut add = |list: fn(&mut Findings) -> &mut Vec<String>, what: &dyn Display| {
+                    let line = line(what);
+                    let list = list(self);
+                    if !list.contains(&line) {
+                        list.push(line);
+                    }
+                };
                 let alarms = uwsgi::alarm::names();
-                self.mistakes
-                    .extend(check_alarm(&order, alarms.as_deref()).map(|mistake| line(&mistake)));
+                for order in &orders {
+                    for warning in order.warnings() {
+                        add(|findings| &mut findings.warnings, &warning);
+                    }
+                    for mistake in mistakes_outside(order, alarms.as_deref()) {
+                        add(|findings| &mut findings.mistakes, &mistake);
+                    }
+                }
             }
             Err(mistakes) => self
                 .mistakes
@@ -150,20 +150,33 @@ impl Findings {
         }
     }
 
-    /// Each hook would undo the other's route, and take it back when it looks.
+    /// An address belongs to one action: each would undo the other's route, or wait for it.
     fn check_contradictions(&mut self, legion: &str, hooks: &[Hook]) {
-        let lord_hooks = hooks.iter().filter(|hook| hook.event == "lord");
-        let mut targets: Vec<(IpAddr, IpAddr)> = Vec::new();
-        for order in lord_hooks.filter_map(|hook| Order::parse(&hook.argument).ok()) {
-            let (ip, server) = (order.failover_ip, order.active_ip);
-            let is_another = |(known, other): &&(IpAddr, IpAddr)| *known == ip && *other != server;
-            if let Some((_, other)) = targets.iter().find(is_another) {
+        let mut known: Vec<Order> = Vec::new();
+        for hook in hooks.iter().filter(|hook| hook.event == "lord") {
+            let orders = order::of_action(&hook.action, &hook.argument);
+            for order in &orders {
+                // Two webservices of one's own may each know an address of that name.
+                let is_same = |known: &&Order| {
+                    known.ip == order.ip
+                        && (known.resource() == order.resource()
+                            || known.server() != order.server())
+                };
+                let Some(other) = known.iter().find(is_same) else {
+                    continue;
+                };
+                let (ip, one, two) = (order.ip, other.server(), order.server());
+                let which = match (other.action == order.action, one == two) {
+                    (true, true) => String::new(),
+                    (true, false) => format!(" to different servers, {one} and {two}"),
+                    (false, _) => format!(", {} and {}", other.action, order.action),
+                };
                 self.mistakes.push(format!(
-                    "legion \"{legion}\", legion-lord: two hooks route {ip} to different servers, \
-                     {other} and {server}: remove one of them"
+                    "legion \"{legion}\", legion-lord: two hooks route {ip}{which}: remove one of \
+                     them"
                 ));
             }
-            targets.push((ip, server));
+            known.extend(orders);
         }
     }
 
@@ -213,7 +226,7 @@ impl Findings {
         let place = format!("legion \"{name}\", {}", HEALTH_OPTION.to_string_lossy());
         match HealthCheck::parse(rest) {
             Ok(check) => {
-                let files = robot::http::tls_config(&check.trust, check.is_https()).err();
+                let files = http::tls_config(&check.trust, check.is_https()).err();
                 self.mistakes
                     .extend(files.map(|error| format!("{place}: {error}")));
                 if check.trust == Trust::Anyone {
@@ -234,6 +247,20 @@ impl Findings {
         let legion = self.legion_of(NO_PREEMPT_OPTION, &name, legions);
         self.no_preempt.extend(legion);
     }
+}
+
+/// What is wrong with the files, the environment and the alarm that an order needs.
+fn mistakes_outside(order: &Order, alarms: Option<&[Vec<u8>]>) -> Vec<String> {
+    let store = http::tls_config(&order.trust, order.url().is_https()).err();
+    let found = [
+        order.check_secret_file().map(|mistake| mistake.to_string()),
+        http::proxy_for(order.url())
+            .err()
+            .map(|error| error.to_string()),
+        store.map(|error| error.to_string()),
+        check_alarm(order, alarms).map(|mistake| mistake.to_string()),
+    ];
+    found.into_iter().flatten().collect()
 }
 
 /// uWSGI ignores an alarm that does not exist. `None`: it does not tell which do.

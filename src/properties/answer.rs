@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::robot::answer::{Answer, Reader};
+use crate::provider::robot::answer::{Answer, Reader};
 use crate::takeover::{Change, Look, Problem};
 
 const FAILOVER_IP: &str = "4.4.4.4";
@@ -103,6 +103,7 @@ fn problem_of_change(change: &Change) -> Option<&Problem> {
         Change::Running(problem)
         | Change::Accepted(problem)
         | Change::Failing(problem)
+        | Change::Unready(problem)
         | Change::Limited(problem)
         | Change::Refused(problem)
         | Change::NotConnected(problem) => Some(problem),
@@ -111,9 +112,10 @@ fn problem_of_change(change: &Change) -> Option<&Problem> {
 
 fn problem_of_look(look: &Look) -> Option<&Problem> {
     match look {
-        Look::Ours | Look::Changing | Look::Elsewhere { .. } => None,
+        Look::Ours | Look::Changing | Look::HalfDone | Look::Elsewhere { .. } => None,
         Look::Unanswered(problem)
         | Look::NotConnected(problem)
+        | Look::Failed(problem)
         | Look::Unsupported(problem)
         | Look::Refused(problem) => Some(problem),
     }

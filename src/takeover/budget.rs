@@ -60,6 +60,12 @@ impl Budget {
         spread.saturating_sub(self.looks.since_last(now))
     }
 
+    /// Whether half of the looks of an hour are left, so that one that can wait does not delay a
+    /// takeover.
+    pub fn can_spare_look(&mut self, now: Duration) -> bool {
+        self.looks.used(now) < self.limits.looks / 2
+    }
+
     pub fn note_change(&mut self, now: Duration) {
         self.changes.note(now);
     }

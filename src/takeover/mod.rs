@@ -1,13 +1,14 @@
 //! The procedure of a takeover, over a [`Provider`] and a [`Clock`]. It does no I/O of its own.
 //!
 //! Request the change, and trust only an answer that says that the address is routed to this server.
-//! A change takes 40 to 110 s, and meanwhile a look still shows the old server, so look until the
-//! address is ours. A failure that may be temporary is retried, with at most five changes spread over
-//! the deadline. Nothing outlives the deadline.
+//! A change takes a while (up to 110 s), and meanwhile a look still shows the old server, so look until
+//! the address is ours. A failure that may be temporary is retried, with a few changes that are spread
+//! over the deadline as the provider's [`Tempo`] says. Nothing outlives the deadline.
 //!
 //! All of this runs on the thread `takeover`, and only [`look_once`] on the thread `look`.
 
 mod budget;
+mod gate;
 mod outcome;
 mod pace;
 mod problem;
@@ -20,15 +21,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use budget::{Budget, Limits};
+pub use gate::{First, Gate};
 use outcome::whereabouts;
 pub use outcome::{Failure, Outcome, Report, Seen};
 use pace::Pace;
 pub use pace::{Bounds, Clock};
 pub use problem::Problem;
-pub use provider::{Change, Look, Provider};
-
-/// How many changes one takeover sends at most.
-const MAX_CHANGES: u32 = 5;
+pub use provider::{Change, Look, Provider, Tempo};
 
 /// A takeover without any connection for this long fails.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(15);
@@ -47,9 +46,11 @@ pub struct Surroundings<'a> {
 /// Routes the address to this server. Blocks until that has succeeded or failed, at the latest until
 /// the deadline.
 pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundings) -> Report {
+    let tempo = provider.tempo();
     let mut takeover = Takeover {
         provider,
-        pace: Pace::new(bounds, around.clock),
+        pace: Pace::new(bounds, tempo, around.clock),
+        max_changes: tempo.changes,
         budget: around.budget,
         is_elected: around.is_elected,
         log: around.log,
@@ -68,16 +69,19 @@ pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundin
     }
 }
 
-/// Looks once, outside of a takeover. `None` if the budget allows no request now.
+/// Looks once, outside of a takeover. `None` if the budget allows no request now. A look that is
+/// `urgent` may use up what is left for an hour; others leave half of it.
 pub fn look_once(
     provider: &mut dyn Provider,
     within: Duration,
     budget: &Mutex<Budget>,
     uptime: Duration,
+    urgent: bool,
 ) -> Option<Look> {
     {
         let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
-        if !budget.look_pause(uptime).is_zero() {
+        let may_look = urgent || budget.can_spare_look(uptime);
+        if !may_look || !budget.look_pause(uptime).is_zero() {
             return None;
         }
         budget.note_look(uptime);
@@ -88,6 +92,8 @@ pub fn look_once(
 struct Takeover<'a> {
     provider: &'a mut dyn Provider,
     pace: Pace<'a>,
+    /// How many changes this takeover sends at most.
+    max_changes: u32,
     budget: &'a Mutex<Budget>,
     is_elected: &'a dyn Fn() -> bool,
     log: &'a mut dyn FnMut(String),
@@ -125,7 +131,8 @@ enum NoLook {
 
 impl Takeover<'_> {
     fn run(&mut self) -> Outcome {
-        let mut next = match self.pace.bounds().look_first {
+        let looks_first = self.pace.bounds().look_first || self.provider.tempo().looks_first;
+        let mut next = match looks_first {
             true => Next::LookFirst,
             false => Next::Change,
         };
@@ -154,7 +161,8 @@ impl Takeover<'_> {
                 self.note_elsewhere(to);
                 Next::Change
             }
-            Some(Look::Unsupported(problem)) => {
+            Some(Look::HalfDone) => Next::Change,
+            Some(Look::Unsupported(problem) | Look::Failed(problem)) => {
                 self.reason = problem.to_string();
                 Next::Change
             }
@@ -190,8 +198,10 @@ impl Takeover<'_> {
         self.accepted = None;
         let within = self.pace.begin_change();
         let answer = self.provider.change(within);
-        if !matches!(answer, Change::NotConnected(_)) {
-            self.note_change();
+        match answer {
+            Change::NotConnected(_) => {}
+            Change::Unready(_) => self.unconnected_since = None,
+            _ => self.note_change(),
         }
         match answer {
             Change::Done => Next::End(Outcome::Routed),
@@ -206,7 +216,7 @@ impl Takeover<'_> {
                 self.accepted = Some(problem);
                 Next::WaitForChange
             }
-            Change::Failing(problem) => {
+            Change::Failing(problem) | Change::Unready(problem) => {
                 self.reason = problem.to_string();
                 Next::Recover
             }
@@ -232,7 +242,7 @@ impl Takeover<'_> {
         let mut is_changing = false;
         let due = self
             .pace
-            .due_while_running(self.changes, MAX_CHANGES - self.changes);
+            .due_while_running(self.changes, self.max_changes - self.changes);
         self.pace.restart_looks();
         loop {
             let mut may_be_over = true;
@@ -250,13 +260,18 @@ impl Takeover<'_> {
                 Ok(Look::Elsewhere { to, settled: true }) => {
                     self.note_elsewhere(to);
                     if self.can_change() {
-                        return self.change_after(self.pace.soon(MAX_CHANGES - self.changes));
+                        return self.change_after(self.pace.soon(self.max_changes - self.changes));
                     }
                     "no POST requests left; still waiting".into()
                 }
                 Ok(Look::Elsewhere { to, settled: false }) => {
                     self.note_elsewhere(to);
                     "a switch may be running, waiting for it to finish".into()
+                }
+                Ok(Look::HalfDone) => return Next::Change,
+                Ok(Look::Failed(problem)) => {
+                    self.reason = problem.to_string();
+                    return Next::Recover;
                 }
                 Ok(Look::Unsupported(problem)) => {
                     if self.accepted.is_some() {
@@ -324,13 +339,15 @@ impl Takeover<'_> {
                 Ok(Look::Elsewhere { to, .. }) => {
                     self.note_elsewhere(to);
                     if was_unanswered && self.can_change() {
-                        let soon = self.pace.soon(MAX_CHANGES - self.changes);
+                        let soon = self.pace.soon(self.max_changes - self.changes);
                         return self.change_after(soon);
                     }
                     if self.can_change() {
                         return self.change_after(self.recovery_wait());
                     }
                 }
+                Ok(Look::HalfDone) => return Next::Change,
+                Ok(Look::Failed(problem)) => self.reason = problem.to_string(),
                 Ok(Look::Unsupported(_)) => {
                     if self.can_change() {
                         return self.change_after(self.recovery_wait());
@@ -365,7 +382,7 @@ impl Takeover<'_> {
     }
 
     fn recovery_wait(&self) -> Duration {
-        let left = MAX_CHANGES - self.changes;
+        let left = self.max_changes - self.changes;
         match self.changes {
             0 | 1 => self.pace.soon(left),
             _ => self.pace.spread(left),
@@ -385,10 +402,11 @@ impl Takeover<'_> {
             false => format!("in {}", Seconds(wait)),
         };
         let line = format!(
-            "{}{}; sending request {} of {MAX_CHANGES} to route it {when}",
+            "{}{}; sending request {} of {} to route it {when}",
             self.reason,
             whereabouts(&self.seen),
             self.changes + 1,
+            self.max_changes,
         );
         self.log_line(line);
     }
@@ -417,8 +435,11 @@ impl Takeover<'_> {
     }
 
     /// An attempt to connect has just failed. Returns for how long there was no connection, if that
-    /// is too long.
+    /// is too long. It never is while the address is on no server.
     fn unconnected_for_too_long(&mut self) -> Option<Duration> {
+        if self.provider.is_half_done() {
+            return None;
+        }
         let since = *self
             .unconnected_since
             .get_or_insert(self.pace.last_attempt());
@@ -466,14 +487,24 @@ impl Takeover<'_> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Only a first change may use up what is left for an hour.
     fn change_pause(&self) -> Duration {
-        let (now, share) = (self.pace.uptime(), self.pace.bounds().changes_an_hour);
+        let Bounds {
+            changes_an_hour,
+            reserved_changes,
+            ..
+        } = *self.pace.bounds();
+        let share = match self.changes {
+            0 => changes_an_hour,
+            _ => changes_an_hour.saturating_sub(reserved_changes),
+        };
+        let now = self.pace.uptime();
         self.budget().change_pause(now, share)
     }
 
     /// Whether another change may be sent in this takeover. If not, looks go on to the deadline.
     fn can_change(&self) -> bool {
-        self.changes < MAX_CHANGES && self.change_pause().is_zero()
+        self.changes < self.max_changes && self.change_pause().is_zero()
     }
 
     // Evidence that the address is not here outweighs that a change was accepted.
@@ -495,7 +526,14 @@ impl Takeover<'_> {
             Some(Look::Refused(problem)) => return refused(problem),
             Some(Look::Elsewhere { to, .. }) => self.note_elsewhere(to),
             Some(Look::Changing) => self.note_changing(),
-            Some(Look::Unanswered(_) | Look::NotConnected(_) | Look::Unsupported(_)) | None => {}
+            Some(
+                Look::Unanswered(_)
+                | Look::NotConnected(_)
+                | Look::Unsupported(_)
+                | Look::HalfDone
+                | Look::Failed(_),
+            )
+            | None => {}
         }
         Next::End(Outcome::Failed(Failure::Limited {
             problem,

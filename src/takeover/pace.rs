@@ -2,27 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// The first wait between two looks, and before a change that can follow soon.
-const FIRST_WAIT: Duration = Duration::from_secs(2);
-/// The longest wait between two looks while a change is running, and between two attempts to
-/// connect.
+use super::Tempo;
+
+/// The longest wait between two attempts to connect, and what a look gets at least.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// The longest wait between two looks that get no answer. Such looks may go on until the deadline, and
-/// the requests per hour are limited.
-const MAX_PROBE_WAIT: Duration = Duration::from_secs(15);
-/// The same once a maintenance takes longer than this.
-const LATER_PROBE_WAIT: Duration = Duration::from_secs(45);
 const LONG_MAINTENANCE: Duration = Duration::from_secs(120);
-/// The wait between them in a takeover that follows a failed one. Other nodes try in turn, and all of
-/// them share the requests per hour.
-const CAUTIOUS_PROBE_WAIT: Duration = Duration::from_secs(54);
 /// The first wait between two attempts to connect.
 const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
-/// While a change may be running, the next is sent this long after the last at the earliest. By
-/// then most changes have ended (they take 40 to 110 s), and later ones wait longer.
-const CHANGE_GAPS: [Duration; 2] = [Duration::from_secs(45), Duration::from_secs(60)];
-/// The shortest gap after those.
-const LATER_CHANGE_GAP: Duration = Duration::from_secs(75);
 /// The most time that is kept back from a change, so that a lost answer leaves time for a look.
 const RESERVE: Duration = Duration::from_secs(5);
 /// No request is sent with less time left than this.
@@ -43,6 +29,9 @@ pub struct Bounds {
     pub cautious: bool,
     /// How many changes this process may send in an hour.
     pub changes_an_hour: usize,
+    /// How many of them are kept for other first changes: of the other addresses, and of the next
+    /// takeover.
+    pub reserved_changes: usize,
 }
 
 /// Time as a takeover sees it, so that its tests take none.
@@ -56,6 +45,7 @@ pub trait Clock {
 pub struct Pace<'a> {
     clock: &'a mut dyn Clock,
     bounds: Bounds,
+    tempo: &'static Tempo,
     /// When the current attempt to connect began.
     attempt: Instant,
     next_connection_wait: Duration,
@@ -65,13 +55,14 @@ pub struct Pace<'a> {
 }
 
 impl<'a> Pace<'a> {
-    pub fn new(bounds: Bounds, clock: &'a mut dyn Clock) -> Pace<'a> {
+    pub fn new(bounds: Bounds, tempo: &'static Tempo, clock: &'a mut dyn Clock) -> Pace<'a> {
         Pace {
             clock,
             bounds,
+            tempo,
             attempt: bounds.start,
             next_connection_wait: FIRST_CONNECTION_WAIT,
-            next_look_wait: FIRST_WAIT,
+            next_look_wait: tempo.first_wait,
             last_change: None,
         }
     }
@@ -118,7 +109,7 @@ impl<'a> Pace<'a> {
     pub fn begin_change(&mut self) -> Duration {
         self.attempt = self.clock.now();
         let left = self.left();
-        self.bounds.timeout.min(left - RESERVE.min(left / 8))
+        self.patience().min(left - RESERVE.min(left / 8))
     }
 
     /// The change that was begun has been sent.
@@ -127,38 +118,47 @@ impl<'a> Pace<'a> {
         self.next_connection_wait = FIRST_CONNECTION_WAIT;
     }
 
+    /// How long a change may take, whatever the deadline.
+    fn patience(&self) -> Duration {
+        self.bounds.timeout * self.tempo.requests
+    }
+
     /// A look begins now. Returns how long it may take.
     ///
     /// A look is answered at once or not at all, so it gets less than a change: a quarter of the
     /// timeout, but at least 5 s.
     pub fn begin_look(&mut self) -> Duration {
         self.attempt = self.clock.now();
-        let patience = (self.bounds.timeout / 4).max(MAX_WAIT);
-        self.bounds.timeout.min(patience).min(self.left())
+        let patience = match self.tempo.requests {
+            1 => (self.bounds.timeout / 4).max(MAX_WAIT),
+            _ => self.patience(),
+        };
+        self.patience().min(patience).min(self.left())
     }
 
     /// Starts a series of looks: the first wait is short again.
     pub fn restart_looks(&mut self) {
-        self.next_look_wait = FIRST_WAIT;
+        self.next_look_wait = self.tempo.first_wait;
     }
 
-    /// How long to wait before the next look: 2 s, growing to 5 s.
+    /// How long to wait before the next look: longer each time.
     pub fn look_wait(&mut self) -> Duration {
         let wait = self.next_look_wait;
-        self.next_look_wait = (wait * 3 / 2).min(MAX_WAIT);
+        let grown = wait + wait * self.tempo.growth / 10;
+        self.next_look_wait = grown.min(self.tempo.longest_wait);
         wait
     }
 
-    /// The same while looks get no answer: 2 s, growing to 15 s, and later 45 s.
+    /// The same while looks get no answer, which may go on until the deadline.
     pub fn probe_wait(&mut self) -> Duration {
         if self.bounds.cautious {
-            return CAUTIOUS_PROBE_WAIT;
+            return self.tempo.cautious_probe_wait;
         }
         if self.elapsed() > LONG_MAINTENANCE {
-            return LATER_PROBE_WAIT;
+            return self.tempo.later_probe_wait;
         }
-        let wait = self.next_look_wait;
-        self.next_look_wait = (wait * 3 / 2).min(MAX_PROBE_WAIT);
+        let wait = self.next_look_wait.max(self.tempo.soon);
+        self.next_look_wait = (wait * 3 / 2).min(self.tempo.longest_probe_wait);
         wait
     }
 
@@ -173,7 +173,7 @@ impl<'a> Pace<'a> {
 
     /// The wait before a change that can follow soon, `left` being how many may still be sent.
     pub fn soon(&self, left: u32) -> Duration {
-        FIRST_WAIT.min(self.spread(left))
+        self.tempo.soon.min(self.spread(left))
     }
 
     /// An even share of the time left.
@@ -186,8 +186,8 @@ impl<'a> Pace<'a> {
     pub fn due_while_running(&self, sent: u32, left: u32) -> Instant {
         let gap = sent
             .checked_sub(1)
-            .and_then(|index| CHANGE_GAPS.get(index as usize).copied())
-            .unwrap_or_else(|| LATER_CHANGE_GAP.max(self.spread(left)));
+            .and_then(|index| self.tempo.change_gaps.get(index as usize).copied())
+            .unwrap_or_else(|| self.tempo.later_change_gap.max(self.spread(left)));
         self.last_change.unwrap_or_else(|| self.now()) + gap
     }
 }

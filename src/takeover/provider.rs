@@ -1,4 +1,5 @@
-//! A takeover's interface to a provider: its requests, and what the answers can mean.
+//! A takeover's interface to a provider: its requests, what the answers can mean, and how fast it
+//! goes.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::Problem;
 /// A webservice that can route one address to this server.
 pub trait Provider {
     /// Requests that the address be routed to this server, and waits for the answer for at most
-    /// `within`.
+    /// `within`. Where that takes several steps, it requests the next one.
     fn change(&mut self, within: Duration) -> Change;
 
     /// Queries where the address is routed, and waits for the answer for at most `within`.
@@ -15,6 +16,51 @@ pub trait Provider {
 
     /// How many requests have been sent so far, or may have been.
     fn requests(&self) -> u32;
+
+    /// How fast it goes.
+    fn tempo(&self) -> &'static Tempo;
+
+    /// Whether the address was taken off its old server and is on no other one yet, so that only
+    /// going on helps.
+    fn is_half_done(&self) -> bool {
+        false
+    }
+
+    /// Whether the last answer was that the login is wrong, which must not be tried too often.
+    fn has_refused_login(&self) -> bool {
+        false
+    }
+}
+
+/// How a takeover is spread over its deadline: what suits a provider whose changes take so long and
+/// whose requests are so few.
+#[derive(Debug)]
+pub struct Tempo {
+    /// How many changes one takeover sends at most.
+    pub changes: u32,
+    /// How many requests a change or a look may consist of.
+    pub requests: u32,
+    /// Look before the first change, always.
+    pub looks_first: bool,
+    /// The first wait between two looks while a change is running.
+    pub first_wait: Duration,
+    /// How much longer each further wait is, in tenths.
+    pub growth: u32,
+    /// The longest wait between two looks while a change is running.
+    pub longest_wait: Duration,
+    /// The longest wait between two looks that get no answer.
+    pub longest_probe_wait: Duration,
+    /// The same once a maintenance takes longer than two minutes.
+    pub later_probe_wait: Duration,
+    /// The wait between them in a takeover that follows a failed one.
+    pub cautious_probe_wait: Duration,
+    /// The wait before a change that can follow soon.
+    pub soon: Duration,
+    /// While a change may be running, the next is sent this long after the last at the earliest: after
+    /// the first, and after the second.
+    pub change_gaps: [Duration; 2],
+    /// The shortest gap after those.
+    pub later_change_gap: Duration,
 }
 
 /// What the answer to a change means.
@@ -28,6 +74,9 @@ pub enum Change {
     Accepted(Problem),
     /// The change did not happen, as far as is known, and may succeed later.
     Failing(Problem),
+    /// The change was not requested, or not accepted, because something else has to end or be known
+    /// before. It may succeed soon, and does not count as a change.
+    Unready(Problem),
     /// Too many requests, or this server's address is blocked for a while.
     Limited(Problem),
     /// Refused. Retrying does not help until somebody has fixed something, and may do harm.
@@ -50,6 +99,10 @@ pub enum Look {
         /// The provider reports that no change is running. If `false`, one may be.
         settled: bool,
     },
+    /// A step of the change is done, and the next one can follow at once.
+    HalfDone,
+    /// The change that was running has ended without success.
+    Failed(Problem),
     /// No usable answer this time.
     Unanswered(Problem),
     /// No connection was made, so no look was sent.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::*;
+use crate::provider::robot::{LIMITS, TEMPO};
 
 /// A request that the scripted provider expects, and its answer.
 enum Step {
@@ -68,6 +69,10 @@ impl Provider for Script {
     fn requests(&self) -> u32 {
         self.requests
     }
+
+    fn tempo(&self) -> &'static Tempo {
+        &TEMPO
+    }
 }
 
 struct FakeClock {
@@ -98,6 +103,7 @@ struct Setting {
     look_first: bool,
     cautious: bool,
     changes_an_hour: usize,
+    reserved_changes: usize,
     /// How many changes the election is valid for.
     elected_for: usize,
 }
@@ -109,13 +115,8 @@ const USUAL: Setting = Setting {
     look_first: false,
     cautious: false,
     changes_an_hour: 48,
+    reserved_changes: 0,
     elected_for: 100,
-};
-
-const LIMITS: Limits = Limits {
-    changes: 48,
-    looks: 90,
-    quick_looks: 60,
 };
 
 struct Ended {
@@ -157,6 +158,7 @@ fn run_on(
         look_first: setting.look_first,
         cautious: setting.cautious,
         changes_an_hour: setting.changes_an_hour,
+        reserved_changes: setting.reserved_changes,
     };
     let asked_whether_elected = Cell::new(0);
     let mut lines = Vec::new();

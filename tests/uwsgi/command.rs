@@ -468,7 +468,11 @@ fn check_reports_the_legion(context: &Context) {
 fn check_without_an_action_is_an_error(context: &Context) {
     let config = NodeConfig::new().line(Legion::of(1).member(0));
     let report = Report::of(&run(context, &config, &["--hetzner-check-json"]));
-    report.has("configuration", "error", "no hetzner-failoverip action");
+    report.has(
+        "configuration",
+        "error",
+        "no action in this configuration that moves an address",
+    );
 }
 
 /// The legion runs as `nobody`, and this test as root.

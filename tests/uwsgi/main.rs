@@ -28,6 +28,7 @@ mod proxy;
 mod rows;
 mod runbook;
 mod secrets;
+mod several;
 mod signals;
 mod slow;
 mod soak;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
             standing::TESTS,
             metrics::TESTS,
             rows::TESTS,
+            several::TESTS,
             boot::TESTS,
             legion::TESTS,
             signals::TESTS,

@@ -10,11 +10,13 @@ use crate::Test;
 use crate::boot::{errors, refused};
 use crate::context::{Context, action, ip, lone_node, robot_with, wait, wait_any};
 use crate::driver::compile;
+use crate::several;
 
 pub const TESTS: &[Test] = tests![
     secrets_are_in_no_memory_after_a_takeover,
     secrets_are_in_no_memory_after_a_failure,
     secrets_are_not_inherited_during_a_takeover,
+    secrets_of_sixteen_addresses_are_in_no_memory,
     secrets_are_wiped_where_memory_is_locked,
     secrets_file_must_be_readable_without_privileges,
     secrets_file_from_the_environment
@@ -41,14 +43,25 @@ fn instance_with(
     adapt: impl FnOnce(&mut Command),
     prepare: impl FnOnce(&Robot),
 ) -> Instance {
+    let robot = robot_with(|settings| settings.password = PASSWORD.into());
+    prepare(&robot);
+    let action = action(&robot, "timeout=600");
+    start(context, more, adapt, robot, &action)
+}
+
+/// Starts an instance whose action has its password in a file.
+fn start(
+    context: &Context,
+    more: &str,
+    adapt: impl FnOnce(&mut Command),
+    robot: Robot,
+    action: &str,
+) -> Instance {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("password");
     std::fs::write(&path, format!("{PASSWORD}\n")).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-    let robot = robot_with(|settings| settings.password = PASSWORD.into());
-    prepare(&robot);
-    let action = action(&robot, "timeout=600")
-        .replace("password=BAR", &format!("password_file={}", path.display()));
+    let action = action.replace("password=BAR", &format!("password_file={}", path.display()));
     let mut config = lone_node(&action).line(more);
     if !context.is_our_own() {
         config = config.line("plugin = http");
@@ -116,7 +129,19 @@ fn secrets_are_not_inherited_during_a_takeover(context: &Context) {
     let instance = instance(context, |robot| {
         robot.set_switch_time(std::time::Duration::from_secs(3600));
     });
-    assert!(instance.robot.wait_for_requests(Method::Post, 1, PATIENCE));
+    is_not_inherited(&instance, 1);
+    instance.robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
+    wait(&instance.node, "i am now the Lord", PATIENCE);
+    instance.is_clean();
+}
+
+/// A worker that is started while so many takeovers wait for their answers has nothing of them.
+fn is_not_inherited(instance: &Instance, takeovers: usize) {
+    assert!(
+        instance
+            .robot
+            .wait_for_requests(Method::Post, takeovers, PATIENCE)
+    );
     let line = wait(&instance.node, "spawned uWSGI worker 1 (pid: ", PATIENCE);
     let pid = line
         .split("(pid: ")
@@ -131,17 +156,34 @@ fn secrets_are_not_inherited_during_a_takeover(context: &Context) {
         .partition(|(pid, _)| *pid == instance.node.pid());
     assert!(master[0].1 > 0, "{master:?}");
     assert!(others.iter().all(|(_, count)| *count == 0), "{others:?}");
-    // The arena and the stack are in no core dump and are empty in a child. Nothing else is so large.
+    // The arena and the stacks are in no core dump and are empty in a child. Nothing else is so large.
     let flags = process::flags_of_mappings(instance.node.pid(), 1 << 20).unwrap();
     let is_kept = |flags: &&Vec<String>| {
         ["dd", "wf"]
             .iter()
             .all(|flag| flags.contains(&flag.to_string()))
     };
-    assert_eq!(flags.iter().filter(is_kept).count(), 2, "{flags:?}");
-    instance.robot.set_route(ip("4.4.4.4"), Some(ip("1.1.1.1")));
+    assert_eq!(
+        flags.iter().filter(is_kept).count(),
+        1 + takeovers,
+        "{flags:?}"
+    );
+}
+
+fn secrets_of_sixteen_addresses_are_in_no_memory(context: &Context) {
+    let robot = several::robot_with(16, |settings| {
+        settings.password = PASSWORD.into();
+        settings.switch_time = std::time::Duration::from_secs(3600);
+    });
+    let action = several::action(&robot, 16, ",timeout=600");
+    let instance = start(context, "", |_| {}, robot, &action);
+    is_not_inherited(&instance, 16);
+    for ip in several::ips(16) {
+        instance.robot.set_route(ip, Some([1, 1, 1, 1].into()));
+    }
     wait(&instance.node, "i am now the Lord", PATIENCE);
     instance.is_clean();
+    assert!(!instance.node.log().contains("may be exposed"));
 }
 
 /// Imitates a kernel that takes locked memory back only after it was unlocked, where nobody may lock any.

@@ -226,10 +226,13 @@ fn a_paused_lord_takes_its_route_back(context: &Context) {
 
 /// Without `legion-death-on-lord-error` uWSGI calls the second hook although the first one failed.
 fn old_votes_are_not_acted_on_by_a_second_hook(context: &Context) {
-    let cluster = Cluster::new(context, |_| {}).with("");
+    let cluster = Cluster::new(context, |settings| {
+        settings.failovers.push((ip("5.5.5.5"), None));
+    });
+    let cluster = cluster.with("");
     let hooks = cluster.config(0).ini();
     let hook = hooks.lines().find(|line| line.starts_with("legion-lord"));
-    let hook = hook.expect("a hook").to_string();
+    let hook = hook.expect("a hook").replace("4.4.4.4", "5.5.5.5");
     let cluster = cluster.with_lines_of(0, &hook).started();
     cluster.is_settled_on(0);
     cluster.node(0).signal(libc::SIGSTOP);
@@ -239,7 +242,9 @@ fn old_votes_are_not_acted_on_by_a_second_hook(context: &Context) {
     cluster.is_settled_on(0);
     let lines = cluster.node(0).log().lines();
     let signs = lines.iter().filter_map(|line| match line {
-        line if line.ends_with("4.4.4.4 -> 1.1.1.1") => Some("takes over"),
+        line if line.ends_with(".4 -> 1.1.1.1") || line.ends_with(".5 -> 1.1.1.1") => {
+            Some("takes over")
+        }
         line if line.ends_with("voting again") => Some("votes again"),
         _ => None,
     });

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 use crate::command::report::{Level, Topic};
-use crate::order::Order;
-use crate::robot;
+use crate::http;
+use crate::order::{Order, Robot};
 use crate::sys::net::{self, InterfaceAddress};
 
 /// A fact without its place.
@@ -12,11 +12,16 @@ type Finding = (Topic, Level, String);
 
 /// What this host has to do with the addresses of an order. `netmask`: the failover IP's, if the
 /// webservice has told. `service`: where requests go, if there was a connection.
-pub fn check(order: &Order, netmask: Option<IpAddr>, service: Option<SocketAddr>) -> Vec<Finding> {
-    let subnet = Subnet::new(order.failover_ip, netmask);
+pub fn check(
+    order: &Order,
+    robot: &Robot,
+    netmask: Option<IpAddr>,
+    service: Option<SocketAddr>,
+) -> Vec<Finding> {
+    let subnet = Subnet::new(order.ip, netmask);
     let mut findings = match net::interface_addresses() {
         Ok(addresses) => vec![
-            host(order.active_ip, &addresses),
+            host(robot.active_ip, &addresses),
             interface(subnet, &addresses),
         ],
         Err(error) => {
@@ -152,12 +157,12 @@ fn source(to: SocketAddr) -> Option<IpAddr> {
 
 /// Where requests would go to: the first address of each family.
 fn look_up(order: &Order) -> Vec<SocketAddr> {
-    let Ok(proxy) = robot::proxy_for(&order.url) else {
+    let Ok(proxy) = http::proxy_for(order.url()) else {
         return Vec::new();
     };
     let (host, port) = match &proxy {
         Some(proxy) => (proxy.host(), proxy.port()),
-        None => (order.url.host(), 443),
+        None => (order.url().host(), 443),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let found: Vec<SocketAddr> = (host, port)

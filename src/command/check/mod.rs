@@ -7,7 +7,7 @@ mod service;
 
 use super::report::{Fact, Level, Place, Sink, Topic};
 use crate::history::History;
-use crate::order::Order;
+use crate::order::{self, Action, Order, Service};
 use crate::preflight::{self, Findings, Options};
 use crate::uwsgi::{self, Hook, Legion};
 use service::Services;
@@ -31,8 +31,9 @@ pub fn check(options: &Options, history: &History, sink: Sink) {
     }
     check_rest(options, &known, sink);
     if !has_address {
-        let text = "there is no hetzner-failoverip action in this configuration: nothing will be \
-                    routed; add legion-lord = LEGION hetzner-failoverip:...";
+        let text = "there is no action in this configuration that moves an address, such as \
+                    hetzner-failoverip: nothing will be routed; add legion-lord = LEGION \
+                    hetzner-failoverip:...";
         sink(Fact {
             place: Place::default(),
             fact: Topic::Configuration,
@@ -43,7 +44,7 @@ pub fn check(options: &Options, history: &History, sink: Sink) {
 }
 
 fn is_takeover(hook: &Hook) -> bool {
-    hook.action.as_bytes() == preflight::ACTION.to_bytes()
+    Action::parse(&hook.action).is_some()
 }
 
 /// Checks one action. The lines that the boot has for it are added to `known`.
@@ -56,16 +57,19 @@ fn check_hook(
     sink: Sink,
 ) {
     let name = legion.name();
-    let order = Order::parse(&hook.argument)
-        .ok()
-        .filter(|_| is_takeover(hook));
+    let orders = order::of_action(&hook.action, &hook.argument);
+    // What is wrong with the action belongs to the one address that it has, if it has one.
+    let ip = match &orders[..] {
+        [order] => Some(order.ip),
+        _ => None,
+    };
     let place = Place {
         legion: Some(name.clone()),
         hook: Some(hook.event),
         action: Some(hook.action.clone()),
-        ip: order.as_ref().map(|order| order.failover_ip),
+        ip,
     };
-    let mut add = |fact, level, text| {
+    let mut add = |place: &Place, fact, level, text| {
         sink(Fact {
             place: place.clone(),
             fact,
@@ -81,29 +85,43 @@ fn check_hook(
     );
     for (level, line) in levelled(&findings) {
         let text = line.strip_prefix(&beginning).unwrap_or(line);
-        add(Topic::Configuration, level, text.into());
+        add(&place, Topic::Configuration, level, text.into());
         known.push(line.clone());
     }
     if findings.mistakes.is_empty() && findings.warnings.is_empty() {
         let text = "no mistake in its keys and files";
-        add(Topic::Configuration, Level::Ok, text.into());
+        add(&place, Topic::Configuration, Level::Ok, text.into());
     }
-    let Some(order) = order else {
-        return;
+    for order in &orders {
+        let place = Place {
+            ip: Some(order.ip),
+            ..place.clone()
+        };
+        // A password or a certificate that cannot be read would fail again.
+        let may_ask = findings.mistakes.is_empty();
+        for (fact, level, text) in check_order(order, may_ask, services, history) {
+            add(&place, fact, level, text);
+        }
+    }
+}
+
+/// The facts about one address.
+fn check_order(
+    order: &Order,
+    may_ask: bool,
+    services: &mut Services,
+    history: &History,
+) -> Vec<(Topic, Level, String)> {
+    let Service::Robot(robot) = &order.service else {
+        return Vec::new();
     };
-    // A password or a certificate that cannot be read would fail again.
-    let told = findings
-        .mistakes
-        .is_empty()
-        .then(|| services.check(&order, history));
+    let told = may_ask.then(|| services.check(order, robot, history));
     let (netmask, link) = told
         .as_ref()
         .map_or((None, None), |told| (told.netmask, told.link.clone()));
-    let ours = host::check(&order, netmask, link.and_then(|link| link.to));
+    let ours = host::check(order, robot, netmask, link.and_then(|link| link.to));
     let theirs = told.map(|told| told.findings).unwrap_or_default();
-    for (fact, level, text) in theirs.into_iter().chain(ours) {
-        add(fact, level, text);
-    }
+    theirs.into_iter().chain(ours).collect()
 }
 
 /// What the boot finds beside that: options, and whatever is not about one legion or action.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::clock;
 use crate::command::report::{Level, Topic};
 use crate::history::History;
-use crate::order::{Order, Trust};
-use crate::robot::{self, Access, Exchange, FailoverFound, Link, Server, SetupError};
+use crate::http::{Link, SetupError};
+use crate::order::{Order, Robot, Trust};
+use crate::provider::robot::{self as webservice, Access, Exchange, FailoverFound, Server};
 use crate::sys;
 use crate::takeover::Problem;
 
@@ -39,11 +40,11 @@ struct Account {
 }
 
 impl Account {
-    fn of(order: &Order) -> Account {
-        let authority = order.url.as_uri().authority();
+    fn of(robot: &Robot) -> Account {
+        let authority = robot.url.as_uri().authority();
         Account {
             authority: authority.map_or_else(String::new, ToString::to_string),
-            username: order.username.clone(),
+            username: robot.username.clone(),
         }
     }
 }
@@ -58,13 +59,13 @@ pub struct Told {
 
 impl Services {
     /// Asks about the address of an order.
-    pub fn check(&mut self, order: &Order, history: &History) -> Told {
+    pub fn check(&mut self, order: &Order, robot: &Robot, history: &History) -> Told {
         let mut told = Told {
             findings: Vec::new(),
             netmask: None,
             link: None,
         };
-        let account = Account::of(order);
+        let account = Account::of(robot);
         if self.refused.contains(&account) {
             let text = "not tried: the webservice has refused this username before, and blocks \
                         addresses after a few failed logins";
@@ -72,7 +73,7 @@ impl Services {
                 .push((Topic::Login, Level::Error, text.into()));
             return told;
         }
-        let exchange = match self.failover(order, &account, history) {
+        let exchange = match self.failover(order, robot, &account, history) {
             Ok(exchange) => exchange,
             Err(error) => {
                 told.findings
@@ -89,32 +90,33 @@ impl Services {
                 return told;
             }
         };
-        told.findings.push(reached(order, &exchange.link));
+        told.findings.push(reached(order, robot, &exchange.link));
         told.findings.extend(login(&access));
         if matches!(access, Access::LoginRefused(_) | Access::Limited(_)) {
             self.refused.push(account);
         } else {
-            told.findings.extend(failover(order, &access));
-            told.findings.extend(self.server(order, &account));
+            told.findings.extend(failover(order, robot, &access));
+            told.findings.extend(self.server(order, robot, &account));
         }
         if let Access::Granted(FailoverFound::Here { netmask, .. }) = access {
             told.netmask = netmask;
         }
-        told.findings.extend(self.rest(order, &exchange.link));
+        told.findings.extend(self.rest(robot, &exchange.link));
         told
     }
 
     fn failover(
         &mut self,
         order: &Order,
+        robot: &Robot,
         account: &Account,
         history: &History,
     ) -> Result<Exchange<FailoverFound>, SetupError> {
-        let url = order.url.as_uri().to_string();
+        let url = robot.url.as_uri().to_string();
         let known = self
             .failovers
             .iter()
-            .find(|(known, ip, at, _)| known == account && *ip == order.failover_ip && *at == url);
+            .find(|(known, ip, at, _)| known == account && *ip == order.ip && *at == url);
         if let Some((_, _, _, exchange)) = known {
             return Ok(exchange.clone());
         }
@@ -123,15 +125,15 @@ impl Services {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .note_look(sys::uptime());
-        let exchange = robot::ask_failover(order, order.timeout.min(REQUEST))?;
-        let entry = (account.clone(), order.failover_ip, url, exchange.clone());
+        let exchange = webservice::ask_failover(order, robot, order.timeout.min(REQUEST))?;
+        let entry = (account.clone(), order.ip, url, exchange.clone());
         self.failovers.push(entry);
         Ok(exchange)
     }
 
     /// Whether `active_ip` is a server of the account. Only Hetzner's own webservice is asked.
-    fn server(&mut self, order: &Order, account: &Account) -> Option<Finding> {
-        if order.url.is_custom() {
+    fn server(&mut self, order: &Order, robot: &Robot, account: &Account) -> Option<Finding> {
+        if robot.url.is_custom() {
             let text = "not checked: only url itself is asked of a custom endpoint";
             return Some((Topic::Server, Level::Ok, text.into()));
         }
@@ -139,7 +141,7 @@ impl Services {
         let exchange = match known {
             Some((_, exchange)) => exchange.clone(),
             None => {
-                let exchange = robot::ask_servers(order, order.timeout.min(REQUEST))
+                let exchange = webservice::ask_servers(order, robot, order.timeout.min(REQUEST))
                     .ok()
                     .flatten();
                 self.servers.push((account.clone(), exchange.clone()));
@@ -150,13 +152,13 @@ impl Services {
         if let Ok(Access::LoginRefused(_)) = answer {
             self.refused.push(account.clone());
         }
-        Some(server(order.active_ip, &answer))
+        Some(server(robot.active_ip, &answer))
     }
 
     /// The clock, once for each host, and the requests that are left.
-    fn rest(&mut self, order: &Order, link: &Link) -> Vec<Finding> {
+    fn rest(&mut self, robot: &Robot, link: &Link) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let host = order.url.host().to_string();
+        let host = robot.url.host().to_string();
         if !self.clocks.contains(&host) {
             self.clocks.push(host);
             findings.extend(link.date.map(clock::compare));
@@ -173,8 +175,8 @@ impl Services {
     }
 }
 
-fn reached(order: &Order, link: &Link) -> Finding {
-    let verified = match (order.url.is_https(), &order.trust) {
+fn reached(order: &Order, robot: &Robot, link: &Link) -> Finding {
+    let verified = match (robot.url.is_https(), &order.trust) {
         (false, _) => "not encrypted",
         (true, Trust::Anyone) => "its certificate is not verified (ssl_no_verify)",
         (true, Trust::System | Trust::Bundle(_)) => "its certificate is verified",
@@ -200,8 +202,8 @@ fn login(access: &Access<FailoverFound>) -> Option<Finding> {
 }
 
 /// Whether the failover IP is in the account, and where it is routed.
-fn failover(order: &Order, access: &Access<FailoverFound>) -> Vec<Finding> {
-    let ip = order.failover_ip;
+fn failover(order: &Order, robot: &Robot, access: &Access<FailoverFound>) -> Vec<Finding> {
+    let ip = order.ip;
     let fact = |level, text| vec![(Topic::FailoverIp, level, text)];
     match access {
         Access::Granted(FailoverFound::Here {
@@ -216,7 +218,7 @@ fn failover(order: &Order, access: &Access<FailoverFound>) -> Vec<Finding> {
                 Some(_) | None => format!("{ip} is a failover IP of this account"),
             };
             let mut facts = fact(Level::Ok, whole);
-            facts.push(route(order, *active, *is_switching));
+            facts.push(route(order, robot, *active, *is_switching));
             facts
         }
         Access::Granted(FailoverFound::Misnamed(problem)) | Access::NotFound(problem) => {
@@ -224,7 +226,7 @@ fn failover(order: &Order, access: &Access<FailoverFound>) -> Vec<Finding> {
         }
         Access::Unusable(problem) => fact(
             Level::Warning,
-            match order.url.is_custom() {
+            match robot.url.is_custom() {
                 true => format!(
                     "{problem}; a takeover cannot be confirmed unless the endpoint of url supports GET"
                 ),
@@ -235,9 +237,9 @@ fn failover(order: &Order, access: &Access<FailoverFound>) -> Vec<Finding> {
     }
 }
 
-fn route(order: &Order, active: Option<IpAddr>, is_switching: bool) -> Finding {
-    let ip = order.failover_ip;
-    let is_here = active.is_some_and(|active| robot::is_same_server(active, order.active_ip));
+fn route(order: &Order, robot: &Robot, active: Option<IpAddr>, is_switching: bool) -> Finding {
+    let ip = order.ip;
+    let is_here = active.is_some_and(|active| webservice::is_same_server(active, robot.active_ip));
     let (level, text) = match (active, is_switching) {
         (_, true) => (
             Level::Warning,
@@ -256,7 +258,7 @@ fn route(order: &Order, active: Option<IpAddr>, is_switching: bool) -> Finding {
             Level::Ok,
             format!(
                 "{ip} is routed to {active} (active_ip is {})",
-                order.active_ip
+                robot.active_ip
             ),
         ),
     };

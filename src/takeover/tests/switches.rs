@@ -74,6 +74,10 @@ impl Provider for Webservice {
     fn requests(&self) -> u32 {
         self.requests
     }
+
+    fn tempo(&self) -> &'static Tempo {
+        &TEMPO
+    }
 }
 
 #[test]
@@ -102,6 +106,7 @@ fn slow_switches_succeed_with_the_defaults_and_at_most_three_posts() {
                     look_first: false,
                     cautious: false,
                     changes_an_hour: 48,
+                    reserved_changes: 0,
                 };
                 let around = Surroundings {
                     clock: &mut clock,

@@ -62,12 +62,6 @@ pub enum RobotProblem {
     NotRoutedHere(u16),
     #[error("the webservice answered {0} without saying where the failover IP is routed")]
     Unreadable(u16),
-    #[error("the certificate of {host} does not verify: {reason}")]
-    Certificate { host: String, reason: String },
-    #[error("no connection to {host}: {reason}")]
-    NoConnection { host: String, reason: String },
-    #[error("incomplete response from {host}: {reason}")]
-    Incomplete { host: String, reason: String },
 }
 
 impl RobotProblem {

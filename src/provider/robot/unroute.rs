@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use ureq::http::Method;
 
+use super::TEMPO;
 use super::client::Client;
-use super::request_error::RequestError;
-use crate::takeover::{Change, Look, Provider};
+use crate::provider::{unanswered_change, unanswered_look};
+use crate::takeover::{Change, Look, Provider, Tempo};
 
 /// The webservice, asked to route the address to no server. What a takeover calls "ours" is "no
 /// server" here.
@@ -17,17 +18,21 @@ impl Provider for Unroute {
         let answer = self.0.ask(Method::DELETE, within, |reader, answer| {
             reader.unrouting(answer)
         });
-        answer.unwrap_or_else(RequestError::into_change)
+        answer.unwrap_or_else(unanswered_change)
     }
 
     fn look(&mut self, within: Duration) -> Look {
         let answer = self.0.ask(Method::GET, within, |reader, answer| {
             reader.look_unrouted(answer)
         });
-        answer.unwrap_or_else(RequestError::into_look)
+        answer.unwrap_or_else(unanswered_look)
     }
 
     fn requests(&self) -> u32 {
         self.0.requests()
+    }
+
+    fn tempo(&self) -> &'static Tempo {
+        &TEMPO
     }
 }

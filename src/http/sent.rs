@@ -9,7 +9,7 @@ use super::request::CurrentRequest;
 /// The last connector. What it is given is open, TLS included.
 #[derive(Debug)]
 pub struct SentConnector {
-    /// The URL that requests are for, to tell its connections from those to a proxy.
+    /// A URL of the host that requests are for, to tell its connections from those to a proxy.
     pub target: Uri,
     pub request: CurrentRequest,
 }
@@ -29,7 +29,8 @@ impl<T: Transport> Connector<T> for SentConnector {
         details: &ConnectionDetails,
         chained: Option<T>,
     ) -> Result<Option<SentTransport<T>>, Error> {
-        let is_target = *details.uri == self.target;
+        let is_target = details.uri.scheme() == self.target.scheme()
+            && details.uri.authority() == self.target.authority();
         if is_target {
             self.request.end_opening();
         }

@@ -5,18 +5,19 @@ use std::error::Error;
 
 use rustls::CertificateError;
 
-use super::problem::RobotProblem;
-use crate::takeover::{Change, Look, Problem};
 use crate::text;
 
-/// A request without a complete response.
+/// A request without a complete response. The texts have been made printable.
+#[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The certificate does not verify.
-    Certificate(Problem),
+    #[error("the certificate of {host} does not verify: {reason}")]
+    Certificate { host: String, reason: String },
     /// Nothing of the request was sent.
-    NotConnected(Problem),
+    #[error("no connection to {host}: {reason}")]
+    NotConnected { host: String, reason: String },
     /// The request was sent, or some of it.
-    Unanswered(Problem),
+    #[error("incomplete response from {host}: {reason}")]
+    Unanswered { host: String, reason: String },
 }
 
 impl RequestError {
@@ -25,47 +26,15 @@ impl RequestError {
     pub fn new(error: &ureq::Error, sent: bool, host: &str) -> RequestError {
         let host = host.to_string();
         // An error may quote what the server sent.
+        let printable = |reason: String| text::printable(reason.as_bytes());
         if let Some(reason) = certificate(error) {
-            let reason = text::printable(reason.as_bytes());
-            let problem = RobotProblem::Certificate { host, reason };
-            return RequestError::Certificate(Problem::new(problem));
+            let reason = printable(reason);
+            return RequestError::Certificate { host, reason };
         }
-        let reason = text::printable(reason(error).as_bytes());
+        let reason = printable(reason(error));
         match sent {
-            true => {
-                RequestError::Unanswered(Problem::new(RobotProblem::Incomplete { host, reason }))
-            }
-            false => RequestError::NotConnected(Problem::new(RobotProblem::NoConnection {
-                host,
-                reason,
-            })),
-        }
-    }
-
-    /// What it means for a change.
-    pub fn into_change(self) -> Change {
-        match self {
-            RequestError::Certificate(problem) => Change::Refused(problem),
-            RequestError::NotConnected(problem) => Change::NotConnected(problem),
-            // The switch may have happened, or be running.
-            RequestError::Unanswered(problem) => Change::Running(problem),
-        }
-    }
-
-    /// What it means for a look.
-    pub fn into_look(self) -> Look {
-        match self {
-            RequestError::Certificate(problem) => Look::Refused(problem),
-            RequestError::NotConnected(problem) => Look::NotConnected(problem),
-            RequestError::Unanswered(problem) => Look::Unanswered(problem),
-        }
-    }
-
-    pub fn into_problem(self) -> Problem {
-        match self {
-            RequestError::Certificate(problem)
-            | RequestError::NotConnected(problem)
-            | RequestError::Unanswered(problem) => problem,
+            true => RequestError::Unanswered { host, reason },
+            false => RequestError::NotConnected { host, reason },
         }
     }
 }

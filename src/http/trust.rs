@@ -11,7 +11,7 @@ use thiserror::Error;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::file::{self, FileError};
-use crate::order::{Order, Trust};
+use crate::order::Trust;
 use crate::text::{printable, printable_path};
 
 /// The largest `ca_file`, in bytes. The system's own bundle has a quarter of a MiB.
@@ -50,14 +50,6 @@ pub fn tls_config(trust: &Trust, is_https: bool) -> Result<TlsConfig, TrustError
         Trust::System => builder.root_certs(system()?),
     };
     Ok(builder.build())
-}
-
-/// Checks before a takeover what [`tls_config`] needs in it.
-///
-/// # Errors
-/// Those of [`tls_config`].
-pub fn check_store(order: &Order) -> Result<(), TrustError> {
-    tls_config(&order.trust, order.url.is_https()).map(|_| ())
 }
 
 fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
@@ -116,11 +108,6 @@ fn roots(certificates: &[CertificateDer<'static>]) -> RootCerts {
 mod tests {
     use super::*;
 
-    fn order(more: &str) -> Order {
-        let argument = format!("user=A,pass=B,ip=4.4.4.4,active_ip=1.1.1.1,{more}");
-        Order::parse(argument.as_bytes()).unwrap()
-    }
-
     #[test]
     fn a_system_without_a_store_trusts_the_built_in_roots() {
         assert!(matches!(or_builtin(&[]), RootCerts::WebPki));
@@ -141,8 +128,8 @@ mod tests {
             (text.path(), "contains no usable certificate"),
             (der.path(), "contains no usable certificate"),
         ] {
-            let order = order(&format!("ca_file={}", path.display()));
-            let error = check_store(&order).unwrap_err().to_string();
+            let error = tls_config(&Trust::Bundle(path.into()), true).unwrap_err();
+            let error = error.to_string();
             let expected = format!("ca_file: {} {part}", path.display());
             assert!(error.starts_with(&expected), "{error}");
         }
@@ -150,12 +137,8 @@ mod tests {
 
     #[test]
     fn a_path_is_shown_without_control_characters() {
-        let error = check_store(&order("ca_file=/nonexistent\x1b[2J\n/x")).unwrap_err();
+        let path = "/nonexistent\x1b[2J\n/x".into();
+        let error = tls_config(&Trust::Bundle(path), true).unwrap_err();
         assert!(!error.to_string().contains(char::is_control), "{error:?}");
-    }
-
-    #[test]
-    fn a_ca_file_that_is_not_used_may_be_missing() {
-        assert!(check_store(&order("ca_file=/nonexistent,ssl_no_verify")).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! What the answers mean when the failover IP is to be routed to no server.
 
 use super::{Answer, Failover, Reader, State};
-use crate::robot::problem::RobotProblem;
+use crate::provider::robot::problem::RobotProblem;
 use crate::takeover::{Change, Look, Problem};
 
 impl Reader<'_> {
