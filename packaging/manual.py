@@ -12,12 +12,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 HEAD = """\
 .SH NAME
-uwsgi\\-hetzner \\- route a Hetzner failover IP to the Lord of a uWSGI legion
+uwsgi\\-hetzner \\- move Hetzner addresses to the Lord of a uWSGI legion
 .SH SYNOPSIS
 .nf
 [uwsgi]
 need\\-plugin = hetzner
 legion\\-lord = \\fILEGION\\fR hetzner\\-failoverip:\\fIkey\\fR=\\fIvalue\\fR,\\fIkey\\fR=\\fIvalue\\fR,...
+legion\\-lord = \\fILEGION\\fR hetzner\\-floatingip:\\fIkey\\fR=\\fIvalue\\fR,...
+legion\\-lord = \\fILEGION\\fR hetzner\\-aliasip:\\fIkey\\fR=\\fIvalue\\fR,...
 .fi
 .PP
 .nf
@@ -26,9 +28,10 @@ uwsgi \\-\\-ini \\fIFILE\\fR \\-\\-hetzner\\-switch | \\-\\-hetzner\\-unroute
       [\\-\\-hetzner\\-only \\fIIP\\fR] [\\-\\-hetzner\\-yes]
 .fi
 .SH DESCRIPTION
-A few Hetzner dedicated servers share a failover IP.
+A few Hetzner servers share an address: a failover IP of dedicated servers, or a Floating IP or an alias IP
+of Cloud servers.
 They form a uWSGI legion, which elects one of them as its Lord.
-This plugin routes the failover IP to the Lord, through Hetzner's Robot webservice.
+This plugin moves the address to the Lord, through Hetzner's Robot webservice or its Cloud API.
 """
 
 TAIL = """\

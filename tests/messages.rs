@@ -13,10 +13,7 @@ const NO_HEADING: &[(&str, &str)] = &[
     ),
     ("do not ask before hetzner-switch", "the help of an option"),
     (", and exit; asks first", "the help of an option"),
-    (
-        "the failover IP that hetzner-switch",
-        "the help of an option",
-    ),
+    ("the address that hetzner-switch", "the help of an option"),
     ("the same, as one JSON object", "the help of an option"),
     ("fit, keeps the lordship", "part of the status line"),
     ("leads to no server", "part of the status line"),
@@ -34,6 +31,10 @@ const NO_HEADING: &[(&str, &str)] = &[
     (
         "legion \"{legion}\", legion-{}",
         "the beginning of a mistake",
+    ),
+    (
+        " to different servers, {one} and {two}",
+        "part of `two hooks route`",
     ),
     ("twice in a row", "part of the lines on a health check"),
     (
