@@ -1,11 +1,13 @@
 //! The webservices that move addresses: how each is asked, and what its answers mean.
 
+pub mod cloud;
+mod problem;
 pub mod robot;
 
 use std::sync::Arc;
 
 use crate::http::{RequestError, SetupError};
-use crate::order::{Order, Service};
+use crate::order::{Action, Order, Service};
 use crate::takeover::{Change, Limits, Look, Problem, Provider};
 
 /// What is to become of an address.
@@ -19,7 +21,9 @@ pub enum Goal {
 
 /// What the takeovers of a process share with each other.
 #[derive(Debug, Default)]
-pub struct Shared {}
+pub struct Shared {
+    cloud: cloud::Shared,
+}
 
 /// The provider that an order is for. Nothing is sent.
 ///
@@ -28,7 +32,7 @@ pub struct Shared {}
 pub fn client(
     order: &Order,
     goal: Goal,
-    _shared: &Arc<Shared>,
+    shared: &Arc<Shared>,
 ) -> Result<Box<dyn Provider>, SetupError> {
     match &order.service {
         Service::Robot(service) => {
@@ -38,7 +42,15 @@ pub fn client(
                 Goal::Nowhere => Box::new(robot::Unroute(client)),
             })
         }
-        Service::Cloud(_) => todo!(),
+        Service::Cloud(service) => {
+            let shared = &shared.cloud;
+            Ok(match order.action {
+                Action::AliasIp => todo!(),
+                Action::FloatingIp | Action::FailoverIp => {
+                    Box::new(cloud::Floating::new(order, service, goal, shared)?)
+                }
+            })
+        }
     }
 }
 
@@ -46,7 +58,7 @@ pub fn client(
 pub fn limits(order: &Order) -> Limits {
     match &order.service {
         Service::Robot(_) => robot::LIMITS,
-        Service::Cloud(_) => todo!(),
+        Service::Cloud(_) => cloud::LIMITS,
     }
 }
 

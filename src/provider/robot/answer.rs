@@ -9,7 +9,8 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::problem::{ApiError, RobotProblem};
+use super::problem::RobotProblem;
+use crate::provider::problem::{ApiError, Redirect};
 use crate::takeover::{Change, Look, Problem};
 use crate::text;
 
@@ -233,14 +234,9 @@ impl Reader<'_> {
     }
 
     fn redirect(&self, answer: &Answer) -> RobotProblem {
-        let location = answer.location.unwrap_or_default();
-        let target = location.parse::<ureq::http::Uri>().ok();
         RobotProblem::Redirect {
             status: answer.status,
-            host: target.map(|target| match target.host() {
-                Some(host) => self.printable(host.as_bytes()),
-                None => "the same host".into(),
-            }),
+            redirect: Redirect::new(answer.location, "password", self.secrets),
         }
     }
 

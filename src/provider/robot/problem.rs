@@ -1,9 +1,10 @@
 //! What can go wrong with the Robot webservice, as a sentence a person can act on.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use thiserror::Error;
+
+use crate::provider::problem::{ApiError, Redirect};
 
 /// A problem with the webservice. What a server sent has been made printable, and stripped of
 /// secrets, before it gets in here.
@@ -38,11 +39,8 @@ pub enum RobotProblem {
         place(.sent_from)
     )]
     Blocked { sent_from: Option<IpAddr> },
-    #[error(
-        "the webservice answered {status}, {}: check url",
-        redirect(.host)
-    )]
-    Redirect { status: u16, host: Option<String> },
+    #[error("the webservice answered {status}, {redirect}: check url")]
+    Redirect { status: u16, redirect: Redirect },
     #[error(
         "the webservice answered {status}, but for {named} instead of this failover IP: check url"
     )]
@@ -74,30 +72,6 @@ impl RobotProblem {
     }
 }
 
-/// The code and the message of the webservice's error object, as far as it has them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ApiError {
-    pub code: Option<String>,
-    pub message: Option<String>,
-    /// What `INVALID_INPUT` reports as missing or invalid.
-    pub fields: Option<String>,
-}
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(code) = &self.code {
-            write!(f, " {code}")?;
-        }
-        if let Some(message) = &self.message {
-            write!(f, " ({message})")?;
-        }
-        if let Some(fields) = &self.fields {
-            write!(f, " [{fields}]")?;
-        }
-        Ok(())
-    }
-}
-
 fn hint(status: &u16, error: &ApiError) -> &'static str {
     match (status, error.code.as_deref()) {
         (_, Some("NOT_FOUND" | "FAILOVER_NOT_FOUND")) => {
@@ -126,15 +100,5 @@ fn limit(max_requests: &Option<String>, interval: &Option<String>) -> String {
         (Some(max), None) => format!(": {max} requests"),
         (None, Some(interval)) => format!(": within {interval} s"),
         (None, None) => String::new(),
-    }
-}
-
-fn redirect(host: &Option<String>) -> String {
-    match host {
-        None => "a redirect without a target".into(),
-        Some(host) => format!(
-            "a redirect to {host}; redirects are not followed, because that would send the \
-             password to {host}"
-        ),
     }
 }

@@ -1,0 +1,51 @@
+//! The Hetzner Cloud API: Floating IPs and alias IPs of a project.
+//!
+//! A change is answered at once with an action, which runs for a few seconds; what it was about is read
+//! before and after. Source of paths, objects and codes: <https://docs.hetzner.cloud/reference/cloud>.
+
+pub mod answer;
+mod api;
+mod floating;
+mod problem;
+mod queue;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::takeover::{Limits, Tempo};
+
+pub use floating::Floating;
+use server::Metadata;
+
+/// Hetzner allows 3600 requests an hour for a project, which are shared with everything else that uses
+/// its tokens.
+pub const LIMITS: Limits = Limits {
+    changes: 600,
+    looks: 3000,
+    quick_looks: 3000,
+};
+
+/// An action takes a few seconds, and an alias IP needs two. Hetzner's own client looks every 500 ms.
+pub const TEMPO: Tempo = Tempo {
+    changes: 20,
+    requests: 8,
+    looks_first: true,
+    first_wait: Duration::from_millis(500),
+    growth: 1,
+    longest_wait: Duration::from_secs(2),
+    longest_probe_wait: Duration::from_secs(5),
+    later_probe_wait: Duration::from_secs(5),
+    cautious_probe_wait: Duration::from_secs(5),
+    soon: Duration::from_secs(2),
+    change_gaps: [Duration::from_secs(5), Duration::from_secs(5)],
+    later_change_gap: Duration::from_secs(5),
+};
+
+/// What the takeovers of a process share with each other.
+#[derive(Debug, Default)]
+pub struct Shared {
+    metadata: Arc<Metadata>,
+}

@@ -1,0 +1,173 @@
+//! Which server this is: by its key, or by the metadata service of Hetzner's Cloud.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use ureq::http::Method;
+
+use super::answer::{Kind, Trouble};
+use super::api::{Api, ApiFailure};
+use super::problem::CloudProblem;
+use super::queue::Queue;
+use crate::http::{Client, Request};
+use crate::order::{Named, Url};
+
+/// The id of the server that asks. Source: the API's reference, "Server Metadata".
+const METADATA: &str = "http://169.254.169.254/hetzner/v1/metadata/instance-id";
+/// How long the metadata service may take.
+const METADATA_TIME: Duration = Duration::from_secs(5);
+/// How much of its answer is read, in bytes.
+const MAX_ID: u64 = 1024;
+
+/// What the metadata service has said. It is asked until it was asked with success once in a process.
+#[derive(Debug)]
+pub struct Metadata {
+    url: String,
+    id: Mutex<Option<u64>>,
+    /// Of those who ask.
+    queue: Arc<Queue>,
+}
+
+impl Default for Metadata {
+    fn default() -> Metadata {
+        Metadata::at(METADATA)
+    }
+}
+
+impl Metadata {
+    fn at(url: &str) -> Metadata {
+        Metadata {
+            url: url.into(),
+            id: Mutex::default(),
+            queue: Arc::default(),
+        }
+    }
+
+    /// One at another place.
+    #[cfg(test)]
+    pub fn at_base(base: &str) -> Metadata {
+        Metadata::at(&format!("{base}/instance-id"))
+    }
+
+    /// This server's id.
+    ///
+    /// # Errors
+    /// This is not a Cloud server, or there is no answer this time.
+    fn server(&self, end: Instant) -> Result<u64, Trouble> {
+        // Takeovers side by side do not ask side by side.
+        let _turn = self.queue.enter(end);
+        let known = || self.id.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = *known() {
+            return Ok(id);
+        }
+        let id = self.ask(end)?;
+        *known() = Some(id);
+        Ok(id)
+    }
+
+    fn ask(&self, end: Instant) -> Result<u64, Trouble> {
+        let silent = |reason: String| Trouble::new(Kind::Passing, CloudProblem::NoMetadata(reason));
+        let within = end.saturating_duration_since(Instant::now());
+        if within.is_zero() {
+            return Err(silent("there was no time left to ask it".into()));
+        }
+        let url = Url::parse(self.url.as_bytes()).map_err(|reason| silent(reason.to_string()))?;
+        // It is asked once, so its connection is not kept.
+        let mut client = Client::direct(&url).map_err(|error| silent(error.to_string()))?;
+        let response = client.send(Request {
+            method: Method::GET,
+            uri: url.as_uri(),
+            authorization: None,
+            body: None,
+            within: within.min(METADATA_TIME),
+            max_body: MAX_ID,
+            reads_refusals: false,
+        });
+        let response = response.map_err(|error| silent(error.to_string()))?;
+        let foreign =
+            |reason: String| Trouble::new(Kind::Final, CloudProblem::NotACloudServer(reason));
+        match response.status {
+            200 => digits(&response.body)
+                .ok_or_else(|| foreign("its answer is not the id of a server".into())),
+            429 | 500..=599 => Err(silent(format!("it answered {}", response.status))),
+            status => Err(foreign(format!("it answered {status}"))),
+        }
+    }
+}
+
+/// A number that is written with nothing but digits.
+fn digits(text: &[u8]) -> Option<u64> {
+    let text = text.trim_ascii();
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// This server, as far as it is known.
+pub struct Identity {
+    named: Option<Named>,
+    metadata: Arc<Metadata>,
+    id: Option<u64>,
+}
+
+/// A server or a Network of a list.
+#[derive(Deserialize)]
+struct Entry {
+    id: u64,
+    name: String,
+}
+
+impl Identity {
+    pub fn new(named: Option<&Named>, metadata: &Arc<Metadata>) -> Identity {
+        Identity {
+            named: named.cloned(),
+            metadata: metadata.clone(),
+            id: None,
+        }
+    }
+
+    /// This server's id: its key's, the one of that name, or what the metadata service says.
+    ///
+    /// # Errors
+    /// It cannot be known, for now or for good.
+    pub fn id(&mut self, api: &mut Api, end: Instant) -> Result<u64, ApiFailure> {
+        if let Some(id) = self.id {
+            return Ok(id);
+        }
+        let id = match &self.named {
+            None => self.metadata.server(end)?,
+            Some(Named::Id(id)) => *id,
+            Some(Named::Name(name)) => by_name(api, "/servers", name, end)?.ok_or_else(|| {
+                let shown = api.printable(name);
+                Trouble::new(Kind::Final, CloudProblem::NoServer(shown))
+            })?,
+        };
+        self.id = Some(id);
+        Ok(id)
+    }
+}
+
+/// The id of the server or the Network with this name.
+///
+/// # Errors
+/// There is no usable answer.
+pub fn by_name(
+    api: &mut Api,
+    path: &str,
+    name: &str,
+    end: Instant,
+) -> Result<Option<u64>, ApiFailure> {
+    let filter = serde_urlencoded::to_string([("name", name)]).unwrap_or_default();
+    let mut id = None;
+    api.list(path, &filter, end, |entry: Entry| {
+        if entry.name != name {
+            return ControlFlow::Continue(());
+        }
+        id = Some(entry.id);
+        ControlFlow::Break(())
+    })?;
+    Ok(id)
+}
