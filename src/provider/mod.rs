@@ -4,6 +4,7 @@ pub mod cloud;
 mod problem;
 pub mod robot;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::http::{RequestError, SetupError};
@@ -44,9 +45,12 @@ pub fn client(
         }
         Service::Cloud(service) => {
             let shared = &shared.cloud;
-            Ok(match order.action {
-                Action::AliasIp => todo!(),
-                Action::FloatingIp | Action::FailoverIp => {
+            Ok(match (order.action, order.ip) {
+                (Action::AliasIp, IpAddr::V4(ip)) => {
+                    Box::new(cloud::Alias::new(order, ip, service, goal, shared)?)
+                }
+                // An order for an alias IP has no IPv6 address.
+                (Action::AliasIp | Action::FloatingIp | Action::FailoverIp, _) => {
                     Box::new(cloud::Floating::new(order, service, goal, shared)?)
                 }
             })

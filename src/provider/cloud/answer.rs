@@ -40,6 +40,8 @@ pub enum Kind {
 #[derive(Debug, Clone)]
 pub struct Trouble {
     pub kind: Kind,
+    /// The webservice itself is in trouble, so it may have done it nevertheless.
+    pub is_fault: bool,
     /// The error's code, as it is.
     pub code: Option<String>,
     pub problem: Problem,
@@ -50,6 +52,7 @@ impl Trouble {
     pub fn new(kind: Kind, problem: CloudProblem) -> Trouble {
         Trouble {
             kind,
+            is_fault: false,
             code: None,
             problem: Problem::new(problem),
         }
@@ -100,6 +103,7 @@ impl Reader<'_> {
         };
         Some(Trouble {
             kind,
+            is_fault: status >= 500,
             code,
             problem: Problem::new(problem),
         })

@@ -323,6 +323,17 @@ impl ApiFailure {
         }
     }
 
+    /// Whether what was requested may have happened nevertheless.
+    pub fn is_open(&self) -> bool {
+        match self {
+            ApiFailure::Trouble(trouble) => trouble.is_fault,
+            ApiFailure::Unreadable(_) | ApiFailure::Unanswered(_) => true,
+            ApiFailure::NotConnected(_) | ApiFailure::Certificate(_) | ApiFailure::OutOfTime(_) => {
+                false
+            }
+        }
+    }
+
     pub fn problem(&self) -> &Problem {
         match self {
             ApiFailure::Trouble(Trouble { problem, .. })

@@ -3,9 +3,11 @@
 //! A change is answered at once with an action, which runs for a few seconds; what it was about is read
 //! before and after. Source of paths, objects and codes: <https://docs.hetzner.cloud/reference/cloud>.
 
+mod alias;
 pub mod answer;
 mod api;
 mod floating;
+mod network;
 mod problem;
 mod queue;
 mod server;
@@ -17,7 +19,9 @@ use std::time::Duration;
 
 use crate::takeover::{Limits, Tempo};
 
+pub use alias::Alias;
 pub use floating::Floating;
+use queue::Queue;
 use server::Metadata;
 
 /// Hetzner allows 3600 requests an hour for a project, which are shared with everything else that uses
@@ -48,4 +52,6 @@ pub const TEMPO: Tempo = Tempo {
 #[derive(Debug, Default)]
 pub struct Shared {
     metadata: Arc<Metadata>,
+    /// Of the alias IPs that are being moved.
+    aliases: Arc<Queue>,
 }

@@ -129,6 +129,11 @@ impl Identity {
         }
     }
 
+    /// Whether this is known to be the server with this id.
+    pub fn is(&self, id: u64) -> bool {
+        self.id == Some(id)
+    }
+
     /// This server's id: its key's, the one of that name, or what the metadata service says.
     ///
     /// # Errors

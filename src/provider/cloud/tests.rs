@@ -15,7 +15,8 @@ use super::*;
 use crate::order::{self, Action, Order};
 use crate::provider::{self, Goal};
 use crate::takeover::{
-    Bounds, Budget, Clock, Failure, Look, Outcome, Provider, Report, Surroundings, take_over,
+    Bounds, Budget, Change, Clock, Failure, Look, Outcome, Provider, Report, Surroundings,
+    take_over,
 };
 
 /// Longer than anything here takes.

@@ -1,5 +1,7 @@
 //! Floating IPs.
 
+use testbed::cloud::{Access, Fault, FloatingIp, Method, Quirk, Refusal, Requests, Settings, When};
+
 use super::*;
 
 const WEB: &str = "131.232.99.1";
@@ -30,4 +32,297 @@ fn it_is_assigned_by_one_request_and_confirmed_by_a_read() {
     );
     assert_eq!((ended.report.requests, ended.report.changes), (4, 1));
     assert_eq!(cloud.connections(), 1);
+}
+
+#[test]
+fn what_is_here_already_is_left_alone() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let ended = move_web(&cloud, "server=42");
+    ended.is_routed();
+    assert_eq!((cloud.posts(), ended.report.requests), (0, 1));
+}
+
+#[test]
+fn an_ipv6_address_is_found_by_its_network() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    take(&cloud, Action::FloatingIp, "2001:db8::/64", "").is_routed();
+    assert_eq!(cloud.holder(ip("2001:db8::")), Some(43));
+    assert_eq!(cloud.holder(ip(WEB)), Some(42));
+}
+
+#[test]
+fn it_is_found_on_any_page() {
+    let mut settings = Settings::default();
+    for number in 0..120_u8 {
+        let address = ip(&format!("198.51.100.{number}"));
+        let other = FloatingIp::new(u64::from(number) + 1, address, None);
+        settings.floating_ips.insert(0, other);
+    }
+    let cloud = Cloud::start(settings).unwrap();
+    move_web(&cloud, "").is_routed();
+    assert_eq!(cloud.count(Requests::FLOATING_IPS), 3);
+}
+
+#[test]
+fn a_list_that_points_backwards_is_not_read_forever() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let page = |next: &str| Fault::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: format!(
+            "{{\"floating_ips\":[],\"meta\":{{\"pagination\":{{\"next_page\":{next}}}}}}}"
+        )
+        .into_bytes(),
+    };
+    cloud.order(When::Once(Requests::FLOATING_IPS), page("2"));
+    cloud.order(When::Once(Requests::FLOATING_IPS), page("1"));
+    let ended = move_web(&cloud, "");
+    ended.is_routed();
+    let said = ended.lines.join("\n");
+    assert!(said.contains("the Cloud API's list does not end"), "{said}");
+    assert_eq!(cloud.count(Requests::FLOATING_IPS), 3);
+}
+
+#[test]
+fn passing_trouble_is_tried_again() {
+    for refusal in [
+        Refusal::Locked,
+        Refusal::Conflict,
+        Refusal::ResourceUnavailable,
+        Refusal::RateLimitExceeded,
+        Refusal::Unavailable,
+    ] {
+        let cloud = Cloud::start(Settings::default()).unwrap();
+        cloud.order(When::Times(Requests::ASSIGN, 2), refusal);
+        let ended = move_web(&cloud, "");
+        ended.is_routed();
+        assert_eq!(cloud.posts(), 3, "{refusal:?}");
+        let said = ended.lines.join("\n");
+        let said_why = said.contains(&format!("{} {}", refusal.status(), refusal.code()));
+        assert!(said_why && said.contains("X-Correlation-Id c10d"), "{said}");
+        // Requests that were refused because of their number are no changes.
+        let counted = match refusal {
+            Refusal::RateLimitExceeded => 1,
+            _ => 3,
+        };
+        assert_eq!(ended.report.changes, counted, "{refusal:?}");
+    }
+    for kind in [
+        Requests::FLOATING_IPS,
+        Requests::ACTION,
+        Requests::FLOATING_IP,
+    ] {
+        for fault in [
+            Refusal::RateLimitExceeded.into(),
+            Fault::Close,
+            Fault::Garbage,
+        ] {
+            let cloud = Cloud::start(Settings::default()).unwrap();
+            cloud.order(When::Times(kind.clone(), 2), fault);
+            move_web(&cloud, "").is_routed();
+        }
+    }
+}
+
+#[test]
+fn an_assignment_that_is_done_and_not_answered_is_found() {
+    for fault in [
+        Fault::ApplyThen(Box::new(Fault::Close)),
+        Fault::ApplyThen(Box::new(Refusal::Timeout.into())),
+        Fault::StartThen(Box::new(Fault::Truncate)),
+        Fault::ApplyThen(Box::new(Fault::Oversize { bytes: 3 << 20 })),
+    ] {
+        let cloud = Cloud::start(Settings::default()).unwrap();
+        cloud.order(When::Once(Requests::ASSIGN), fault.clone());
+        move_web(&cloud, "").is_routed();
+        assert_eq!(cloud.actions().len(), 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn an_action_that_fails_is_followed_by_another() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    cloud.order(When::Once(Requests::ASSIGN), Fault::action_fails());
+    let ended = move_web(&cloud, "");
+    ended.is_routed();
+    assert_eq!(cloud.posts(), 2);
+    let said = ended.lines.join("\n");
+    let expected = "action 1337 assign_floating_ip has failed: action_failed (Action failed)";
+    assert!(said.contains(expected), "{said}");
+
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    cloud.order(When::Once(Requests::ASSIGN), Fault::action_fails_applied());
+    move_web(&cloud, "").is_routed();
+    assert_eq!(cloud.posts(), 1);
+}
+
+#[test]
+fn an_error_beside_a_success_is_ignored() {
+    let cloud = Cloud::start(Settings {
+        error_beside_success: true,
+        ..Settings::default()
+    })
+    .unwrap();
+    move_web(&cloud, "").is_routed();
+    assert_eq!(cloud.posts(), 1);
+}
+
+#[test]
+fn a_success_is_believed_when_a_read_shows_it() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let lag = Quirk::StaleReads(Duration::from_millis(100));
+    cloud.order(When::Once(Requests::ASSIGN), lag);
+    move_web(&cloud, "").is_routed();
+    assert_eq!(cloud.posts(), 1);
+
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    cloud.order(When::Once(Requests::ASSIGN), Quirk::ActionWithoutEffect);
+    move_web(&cloud, "").is_routed();
+    assert_eq!(cloud.posts(), 2);
+}
+
+#[test]
+fn a_read_that_shows_another_server_undoes_nothing() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let wrong = Quirk::BadRead(Some(44));
+    cloud.order(When::Once(Requests::FLOATING_IPS), wrong);
+    move_web(&cloud, "server=42").is_routed();
+    // 422 floating_ip_assigned, and then a read.
+    assert_eq!((cloud.posts(), cloud.actions().len()), (1, 0));
+}
+
+#[test]
+fn an_action_that_cannot_be_found_is_not_asked_for_again() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    cloud.order(When::Always(Requests::ACTION), Refusal::NotFound);
+    move_web(&cloud, "").is_routed();
+    assert_eq!((cloud.posts(), cloud.count(Requests::ACTION)), (1, 1));
+}
+
+#[test]
+fn final_refusals_say_what_to_do() {
+    let blocked = FloatingIp {
+        blocked: true,
+        ..FloatingIp::new(4713, ip("131.232.99.3"), None)
+    };
+    let mut settings = Settings::default();
+    settings.floating_ips.push(blocked);
+    let cloud = Cloud::start(settings).unwrap();
+    for (ip, keys, expected) in [
+        ("131.232.99.3", "", "Hetzner has blocked this Floating IP"),
+        ("131.232.99.9", "", "there is no Floating IP 131.232.99.9"),
+        (WEB, "server=99", "check endpoint, and that the token"),
+        (WEB, "server=node9", "there is no server node9"),
+    ] {
+        let text = take(&cloud, Action::FloatingIp, ip, keys).failure(true);
+        assert!(text.contains(expected), "{text}");
+    }
+    cloud.set_access(Access::Read);
+    let text = move_web(&cloud, "").failure(true);
+    assert!(text.contains("this token may only read"), "{text}");
+    cloud.set_token("other");
+    let text = move_web(&cloud, "").failure(true);
+    let said = text.contains("refused the token (401 unauthorized (the token you have");
+    assert!(said && text.contains("check token or token_file"), "{text}");
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let redirect = Fault::Redirect {
+        status: 302,
+        location: "https://thief.example/".into(),
+    };
+    cloud.order(When::Once(Requests::ALL), redirect);
+    let text = move_web(&cloud, "").failure(true);
+    assert!(
+        text.contains("would send the token to thief.example"),
+        "{text}"
+    );
+    assert_eq!(cloud.requests().len(), 1);
+}
+
+#[test]
+fn a_token_that_the_api_sends_back_is_not_shown() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let echo = Fault::error(403, "forbidden", &Settings::default().token);
+    cloud.order(When::Once(Requests::ALL), echo);
+    let text = move_web(&cloud, "").failure(true);
+    assert!(text.contains("forbidden (***)"), "{text}");
+}
+
+#[test]
+fn the_api_without_connection_is_left_to_another_node() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    cloud.refuse_connections();
+    let text = move_web(&cloud, "").failure(false);
+    assert!(text.contains("no connection for"), "{text}");
+}
+
+#[test]
+fn it_is_unassigned_by_hand() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let order = order(&cloud, Action::FloatingIp, WEB, "");
+    let unassign = || {
+        run(&order, &mut *client(&order, Goal::Nowhere, &Arc::default())).is_routed();
+        assert_eq!((cloud.holder(ip(WEB)), cloud.posts()), (None, 1));
+    };
+    unassign();
+    unassign();
+    let mut provider = client(&order, Goal::Nowhere, &Arc::default());
+    assert!(matches!(provider.change(LONG), Change::Done));
+}
+
+fn metadata(id: Option<u64>) -> testbed::cloud::Metadata {
+    testbed::cloud::Metadata::start(([127, 0, 0, 1], 0).into(), id).unwrap()
+}
+
+fn shared(metadata: &testbed::cloud::Metadata) -> Arc<provider::Shared> {
+    Arc::new(provider::Shared {
+        cloud: Shared {
+            metadata: Arc::new(Metadata::at_base(&metadata.url())),
+            ..Shared::default()
+        },
+    })
+}
+
+#[test]
+fn the_metadata_service_is_asked_which_server_this_is_once() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let metadata = metadata(Some(43));
+    metadata.order(
+        testbed::mock::When::Once(Method::Get),
+        testbed::mock::Fault::page(503),
+    );
+    let shared = shared(&metadata);
+    let order = order(&cloud, Action::FloatingIp, WEB, "metadata");
+    let take = || run(&order, &mut *client(&order, Goal::Here, &shared));
+    take().is_routed();
+    assert_eq!(cloud.holder(ip(WEB)), Some(43));
+    cloud.set_holder(ip(WEB), Some(42));
+    take().is_routed();
+    assert_eq!(metadata.requests().len(), 2);
+    let asked = metadata.requests().remove(0);
+    assert!(asked.header("Authorization").is_none());
+}
+
+#[test]
+fn a_host_that_is_no_cloud_server_needs_the_key() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let metadata = metadata(None);
+    let shared = shared(&metadata);
+    let order = order(&cloud, Action::FloatingIp, WEB, "metadata");
+    let take = || run(&order, &mut *client(&order, Goal::Here, &shared));
+    for text in ["", "<html>", "42x", "-1", "99999999999999999999999"] {
+        let said = take().failure(true);
+        assert!(said.contains("write server=ID or server=NAME"), "{said}");
+        metadata.set_id_text(text);
+    }
+    assert!(cloud.requests().is_empty());
+    metadata.refuse_connections();
+    let said = take().failure(false);
+    assert!(
+        said.contains("did not tell") && said.contains("deadline"),
+        "{said}"
+    );
 }

@@ -1,0 +1,367 @@
+//! Alias IPs in private Networks: taken off the server that has the address, then set on this one.
+//!
+//! A request replaces all alias IPs of a server in a Network, so each list is read right before it is
+//! written, and only one alias IP of this process is moved at a time. Between the two steps nobody has
+//! the address, so from then on the takeover goes on as long as its deadline allows. After any trouble
+//! it begins again at the read, because no step may be repeated blindly.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::answer::{Kind, Trouble};
+use super::api::{ActionState, Api, ApiFailure, Resolve};
+use super::network::{self, Server};
+use super::problem::CloudProblem;
+use super::queue::{Queue, Turn};
+use super::server::Identity;
+use super::{Shared, TEMPO};
+use crate::http::SetupError;
+use crate::order::{Cloud, Named, Order};
+use crate::provider::Goal;
+use crate::takeover::{Change, Look, Problem, Provider, Tempo};
+
+/// How long a change waits for others at most. It must not be sent long after it was known that this
+/// node is elected.
+const TURN: Duration = Duration::from_secs(10);
+
+/// An alias IP, and what is known of it.
+pub struct Alias {
+    api: Api,
+    identity: Identity,
+    goal: Goal,
+    ip: Ipv4Addr,
+    /// The Network that the order names.
+    named_network: Option<Named>,
+    /// The Network of the address, once it is known.
+    network: Option<u64>,
+    queue: Arc<Queue>,
+    /// Kept while a step may be running, so that nobody reads a list that is about to change.
+    turn: Option<Turn>,
+    /// The step that was requested last and its action, until its end was seen.
+    action: Option<(Step, u64)>,
+    /// A step may be running, or reads may not show it yet.
+    is_in_doubt: bool,
+    release: Release,
+}
+
+/// Whether this takeover took the address off its old server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Release {
+    /// No, or it is here by now.
+    No,
+    /// It was requested.
+    Perhaps,
+    Yes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Takes the address off the server that has it.
+    Release,
+    /// Sets it on this server.
+    Set,
+}
+
+/// What is to be written: all alias IPs of a server in a Network.
+struct Write {
+    step: Step,
+    server: u64,
+    network: u64,
+    aliases: Vec<String>,
+}
+
+/// What the API says about the address.
+struct Found {
+    network: u64,
+    us: Server,
+    /// The server that has it.
+    holder: Option<Server>,
+}
+
+impl Alias {
+    /// Prepares everything for the first request, and sends nothing.
+    ///
+    /// # Errors
+    /// A file, a certificate or the proxy that is configured cannot be used.
+    pub fn new(
+        order: &Order,
+        ip: Ipv4Addr,
+        cloud: &Cloud,
+        goal: Goal,
+        shared: &Shared,
+    ) -> Result<Alias, SetupError> {
+        Ok(Alias {
+            api: Api::new(order, cloud)?,
+            identity: Identity::new(cloud.server.as_ref(), &shared.metadata),
+            goal,
+            ip,
+            named_network: cloud.network.clone(),
+            network: None,
+            queue: shared.aliases.clone(),
+            turn: None,
+            action: None,
+            is_in_doubt: false,
+            release: Release::No,
+        })
+    }
+
+    fn resolve(&self) -> Resolve {
+        match self.is_half_done() {
+            true => Resolve::GoesOn,
+            false => Resolve::MayEnd,
+        }
+    }
+
+    fn try_look(&mut self, end: Instant) -> Result<Look, ApiFailure> {
+        if let Some((step, action)) = self.action {
+            match self.api.follow(action, end)? {
+                ActionState::Running => return Ok(Look::Changing),
+                ActionState::Failed(problem) => {
+                    self.action = None;
+                    self.is_in_doubt = false;
+                    self.turn = None;
+                    return Ok(Look::Failed(problem));
+                }
+                ActionState::Succeeded => {
+                    self.action = None;
+                    if (step, self.goal) == (Step::Release, Goal::Here) {
+                        self.is_in_doubt = false;
+                        self.release = Release::Yes;
+                        return Ok(Look::HalfDone);
+                    }
+                }
+                ActionState::Unknown => self.action = None,
+            }
+        }
+        let is_done = match self.goal {
+            // Reading one server is enough then.
+            Goal::Here => self.is_ours(end)?,
+            Goal::Nowhere => false,
+        };
+        let holder = match is_done {
+            true => None,
+            false => self.find(end)?.holder,
+        };
+        if is_done || self.is_at_goal(holder.as_ref()) {
+            self.turn = None;
+            self.release = Release::No;
+            return Ok(Look::Ours);
+        }
+        Ok(Look::Elsewhere {
+            to: holder.map(|server| server.title(&self.api)),
+            settled: !self.is_in_doubt,
+        })
+    }
+
+    fn is_at_goal(&self, holder: Option<&Server>) -> bool {
+        match (self.goal, holder) {
+            (Goal::Here, Some(holder)) => self.identity.is(holder.id),
+            (Goal::Nowhere, None) => true,
+            (Goal::Here, None) | (Goal::Nowhere, Some(_)) => false,
+        }
+    }
+
+    /// Whether this server has the address.
+    fn is_ours(&mut self, end: Instant) -> Result<bool, ApiFailure> {
+        let id = self.identity.id(&mut self.api, end)?;
+        let us = network::server(&mut self.api, id, end)?;
+        let network = match (self.network, &self.named_network) {
+            (Some(network), _) => network,
+            (None, Some(named)) => network::named(&mut self.api, named, end)?,
+            // Where it is an alias IP of ours, it is the one that is meant.
+            (None, None) => match us.network_of(self.ip) {
+                Some(network) => network,
+                None => return Ok(false),
+            },
+        };
+        self.network = Some(network);
+        Ok(us.has_alias(network, self.ip))
+    }
+
+    /// Reads all servers, and finds the one that has the address.
+    fn find(&mut self, end: Instant) -> Result<Found, ApiFailure> {
+        let ip = self.ip;
+        let id = self.identity.id(&mut self.api, end)?;
+        let servers = network::servers(&mut self.api, ip, id, end)?;
+        let us = servers.iter().find(|server| server.id == id);
+        let us = us.ok_or_else(|| network::unknown(id))?;
+        let network = match self.network {
+            Some(network) => network,
+            None => self.choose_network(us, &servers, end)?,
+        };
+        self.network = Some(network);
+        if us.attachment(network).is_none() {
+            let server = us.id;
+            return Err(refused(CloudProblem::NotAttached { server, network }));
+        }
+        if let Some(owner) = servers.iter().find(|server| server.owns(network, ip)) {
+            let server = owner.title(&self.api);
+            return Err(refused(CloudProblem::OwnAddress {
+                ip,
+                server,
+                network,
+            }));
+        }
+        let mut holders = servers.iter();
+        let holder = holders.find(|server| server.has_alias(network, ip));
+        Ok(Found {
+            network,
+            us: us.clone(),
+            holder: holder.cloned(),
+        })
+    }
+
+    /// The Network that the order names, or the attached one whose range contains the address.
+    fn choose_network(
+        &mut self,
+        us: &Server,
+        servers: &[Server],
+        end: Instant,
+    ) -> Result<u64, ApiFailure> {
+        if let Some(named) = &self.named_network {
+            return network::named(&mut self.api, named, end);
+        }
+        let ip = self.ip;
+        let around = network::around(&mut self.api, us, ip, end)?;
+        match &around[..] {
+            [] => Err(refused(CloudProblem::OutOfRange { server: us.id, ip })),
+            [(network, _)] => Ok(*network),
+            several => {
+                let is_alias = |network: u64| {
+                    let mut servers = servers.iter();
+                    servers.any(|server| server.has_alias(network, ip))
+                };
+                let mut used = several.iter().filter(|(network, _)| is_alias(*network));
+                match (used.next(), used.next()) {
+                    (Some((network, _)), None) => Ok(*network),
+                    _ => {
+                        let networks: Vec<String> = several
+                            .iter()
+                            .map(|(id, name)| format!("{name} ({id})"))
+                            .collect();
+                        let networks = networks.join(", ");
+                        Err(refused(CloudProblem::Ambiguous { ip, networks }))
+                    }
+                }
+            }
+        }
+    }
+
+    /// The step that is due; `None` if the address is where it should be.
+    fn prepare(&mut self, end: Instant) -> Result<Option<Write>, ApiFailure> {
+        let ip = self.ip;
+        let Found {
+            network,
+            us,
+            holder,
+        } = self.find(end)?;
+        if self.is_at_goal(holder.as_ref()) {
+            self.release = Release::No;
+            return Ok(None);
+        }
+        self.release = match (self.release, &holder) {
+            (Release::Perhaps, Some(_)) => Release::No,
+            (Release::Perhaps, None) => Release::Yes,
+            // Reads may still show it at its old server.
+            (known @ (Release::No | Release::Yes), _) => known,
+        };
+        let (step, server) = match holder {
+            Some(holder) => (Step::Release, holder),
+            None => (Step::Set, us),
+        };
+        let Some(attachment) = server.attachment(network) else {
+            let server = server.id;
+            return Err(refused(CloudProblem::NotAttached { server, network }));
+        };
+        let others = attachment.aliases_without(ip);
+        let mut aliases: Vec<String> = others.into_iter().map(String::from).collect();
+        if step == Step::Set {
+            aliases.push(ip.to_string());
+        }
+        Ok(Some(Write {
+            step,
+            server: server.id,
+            network,
+            aliases,
+        }))
+    }
+
+    fn request(&mut self, write: &Write, end: Instant) -> Change {
+        let path = format!("/servers/{}/actions/change_alias_ips", write.server);
+        let body = json!({"network": write.network, "alias_ips": write.aliases});
+        let answer = self.api.post(&path, Some(&body), end);
+        let is_open = match &answer {
+            Ok(_) => true,
+            Err(failure) => failure.is_open(),
+        };
+        if is_open && self.release == Release::No && write.step == Step::Release {
+            self.release = Release::Perhaps;
+        }
+        let change = match answer {
+            Ok(action) => {
+                self.action = Some((write.step, action.id));
+                Change::Running(self.api.running(&action))
+            }
+            Err(failure) => failure.of_change(self.resolve()),
+        };
+        self.is_in_doubt = matches!(change, Change::Running(_));
+        change
+    }
+}
+
+fn refused(problem: CloudProblem) -> ApiFailure {
+    Trouble::new(Kind::Final, problem).into()
+}
+
+impl Provider for Alias {
+    fn change(&mut self, within: Duration) -> Change {
+        let end = Instant::now() + within;
+        // A step that has not shown its effect for so long must not keep the others back.
+        if self.is_in_doubt {
+            self.turn = None;
+        }
+        if self.turn.is_none() {
+            self.turn = self.queue.enter(end.min(Instant::now() + TURN));
+        }
+        if self.turn.is_none() {
+            return Change::Unready(Problem::new(CloudProblem::OthersTurn));
+        }
+        let change = match self.prepare(end) {
+            Err(failure) => failure.of_preparation(self.resolve()),
+            Ok(None) => Change::Done,
+            Ok(Some(write)) => self.request(&write, end),
+        };
+        match &change {
+            Change::Running(_) => {}
+            Change::Done
+            | Change::Accepted(_)
+            | Change::Failing(_)
+            | Change::Unready(_)
+            | Change::Limited(_)
+            | Change::Refused(_)
+            | Change::NotConnected(_) => self.turn = None,
+        }
+        change
+    }
+
+    fn look(&mut self, within: Duration) -> Look {
+        let end = Instant::now() + within;
+        self.try_look(end)
+            .unwrap_or_else(|failure| failure.of_look(self.resolve()))
+    }
+
+    fn requests(&self) -> u32 {
+        self.api.requests()
+    }
+
+    fn tempo(&self) -> &'static Tempo {
+        &TEMPO
+    }
+
+    fn is_half_done(&self) -> bool {
+        self.goal == Goal::Here && self.release != Release::No
+    }
+}
