@@ -197,6 +197,7 @@ impl Client {
     }
 
     fn run(&mut self, request: Request) -> Result<Response, ureq::Error> {
+        let is_post = request.method == Method::POST;
         let mut builder = ureq::http::Request::builder()
             .method(request.method)
             .uri(request.uri);
@@ -209,6 +210,8 @@ impl Client {
                 builder.header(CONTENT_TYPE, content_type).body(body)?,
                 within,
             ),
+            // A server may insist on `Content-Length: 0` (RFC 9110, 8.6).
+            None if is_post => self.exchange(builder.body("")?, within),
             None => self.exchange(builder.body(())?, within),
         }?;
         let status = response.status().as_u16();
