@@ -2,6 +2,9 @@
 //!
 //! Source: the API's reference, "Errors" and "Rate Limiting".
 
+#[cfg(test)]
+mod tests;
+
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -22,7 +22,7 @@ use crate::takeover::{
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 /// How much faster than the real one the clock of these tests is.
-const FASTER: u32 = 20;
+const FASTER: u32 = 50;
 
 /// Sleeps a part of the time.
 #[derive(Default)]

@@ -230,6 +230,7 @@ fn a_final_refusal_ends_it_before_the_address_was_taken_off_and_not_afterwards()
     assert_eq!(cloud.holder(ip(ALIAS)), Some(42));
 
     cloud.order(When::Once(Requests::CHANGE_ALIAS_IPS), Fault::Nothing);
+    cloud.order(When::Times(Requests::SERVERS, 3), Fault::Nothing);
     for kind in [
         Requests::CHANGE_ALIAS_IPS,
         Requests::SERVERS,
