@@ -34,6 +34,8 @@ pub enum Topic {
     Service,
     Login,
     FailoverIp,
+    /// Whether a Cloud address is in the token's project.
+    Address,
     /// Where the failover IP is routed.
     Route,
     /// Whether `active_ip` is a server of the account.
@@ -63,6 +65,7 @@ impl Topic {
             Topic::Service => "service",
             Topic::Login => "login",
             Topic::FailoverIp => "failover-ip",
+            Topic::Address => "address",
             Topic::Route => "route",
             Topic::Server => "server",
             Topic::Host => "host",
@@ -161,6 +164,7 @@ mod tests {
             Topic::Service,
             Topic::Login,
             Topic::FailoverIp,
+            Topic::Address,
             Topic::Route,
             Topic::Server,
             Topic::Host,

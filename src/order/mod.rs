@@ -13,7 +13,7 @@ mod url;
 mod values;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -208,6 +208,14 @@ impl Order {
         match &self.service {
             Service::Robot(_) => "url",
             Service::Cloud(_) => "endpoint",
+        }
+    }
+
+    /// The address, if it is one of a private Network.
+    pub fn alias_ip(&self) -> Option<Ipv4Addr> {
+        match (self.action, self.ip) {
+            (Action::AliasIp, IpAddr::V4(ip)) => Some(ip),
+            (Action::AliasIp | Action::FloatingIp | Action::FailoverIp, _) => None,
         }
     }
 

@@ -4,11 +4,10 @@ pub mod cloud;
 mod problem;
 pub mod robot;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::http::{RequestError, SetupError};
-use crate::order::{Action, Order, Service};
+use crate::order::{Order, Service};
 use crate::takeover::{Change, Limits, Look, Problem, Provider};
 
 /// What is to become of an address.
@@ -45,14 +44,9 @@ pub fn client(
         }
         Service::Cloud(service) => {
             let shared = &shared.cloud;
-            Ok(match (order.action, order.ip) {
-                (Action::AliasIp, IpAddr::V4(ip)) => {
-                    Box::new(cloud::Alias::new(order, ip, service, goal, shared)?)
-                }
-                // An order for an alias IP has no IPv6 address.
-                (Action::AliasIp | Action::FloatingIp | Action::FailoverIp, _) => {
-                    Box::new(cloud::Floating::new(order, service, goal, shared)?)
-                }
+            Ok(match order.alias_ip() {
+                Some(ip) => Box::new(cloud::Alias::new(order, ip, service, goal, shared)?),
+                None => Box::new(cloud::Floating::new(order, service, goal, shared)?),
             })
         }
     }

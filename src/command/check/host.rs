@@ -4,34 +4,36 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 use crate::command::report::{Level, Topic};
 use crate::http;
-use crate::order::{Order, Robot};
+use crate::order::Order;
 use crate::sys::net::{self, InterfaceAddress};
 
 /// A fact without its place.
 type Finding = (Topic, Level, String);
 
-/// What this host has to do with the addresses of an order. `netmask`: the failover IP's, if the
+/// What this host has to do with the addresses of an order. `active_ip`: the address of the server
+/// that is to receive the other, where the order names it. `netmask`: the failover IP's, if the
 /// webservice has told. `service`: where requests go, if there was a connection.
 pub fn check(
     order: &Order,
-    robot: &Robot,
+    active_ip: Option<IpAddr>,
     netmask: Option<IpAddr>,
     service: Option<SocketAddr>,
 ) -> Vec<Finding> {
     let subnet = Subnet::new(order.ip, netmask);
     let mut findings = match net::interface_addresses() {
-        Ok(addresses) => vec![
-            host(robot.active_ip, &addresses),
-            interface(subnet, &addresses),
-        ],
+        Ok(addresses) => active_ip
+            .map(|active_ip| host(active_ip, &addresses))
+            .into_iter()
+            .chain([interface(subnet, &addresses)])
+            .collect(),
         Err(error) => {
             let text = format!("the addresses of this host cannot be read: {error}");
-            vec![(Topic::Host, Level::Warning, text)]
+            vec![(Topic::Interface, Level::Warning, text)]
         }
     };
     let service = service.map_or_else(|| look_up(order), |service| vec![service]);
     let sources: Vec<IpAddr> = service.iter().filter_map(|to| source(*to)).collect();
-    findings.push(source_fact(subnet, &sources));
+    findings.push(source_fact(subnet, order.action.address(), &sources));
     findings
 }
 
@@ -117,13 +119,13 @@ fn interface(subnet: Subnet, addresses: &[InterfaceAddress]) -> Finding {
     }
 }
 
-fn source_fact(subnet: Subnet, sources: &[IpAddr]) -> Finding {
+fn source_fact(subnet: Subnet, kind: &str, sources: &[IpAddr]) -> Finding {
     let ip = subnet.ip;
     let (level, text) = match (sources.iter().find(|source| subnet.has(**source)), sources) {
         (Some(source), _) => (
             Level::Warning,
             format!(
-                "this host sends to the webservice from {source}, which belongs to the failover IP: \
+                "this host sends to the webservice from {source}, which belongs to the {kind}: \
                  the answers go to the server that has it; give the address preferred_lft 0, so that \
                  it is not used as a source address"
             ),
@@ -253,7 +255,11 @@ mod tests {
             (&[], Level::Warning),
         ] {
             let sources: Vec<IpAddr> = sources.iter().map(|source| ip(source)).collect();
-            assert_eq!(source_fact(subnet, &sources).1, level, "{sources:?}");
+            assert_eq!(
+                source_fact(subnet, "failover IP", &sources).1,
+                level,
+                "{sources:?}"
+            );
         }
     }
 

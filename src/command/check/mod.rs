@@ -1,8 +1,10 @@
 //! `hetzner-check`: everything that can be known before the next failover.
 
 mod clock;
+mod cloud;
 mod election;
 mod host;
+mod link;
 mod service;
 
 use super::report::{Fact, Level, Place, Sink, Topic};
@@ -10,7 +12,13 @@ use crate::history::History;
 use crate::order::{self, Action, Order, Service};
 use crate::preflight::{self, Findings, Options};
 use crate::uwsgi::{self, Hook, Legion};
-use service::Services;
+
+/// What was learnt of the webservices so far.
+#[derive(Default)]
+struct Services {
+    robot: service::Services,
+    cloud: cloud::Projects,
+}
 
 /// Reports each fact about each legion and each address, as soon as it is known. Nothing is changed
 /// by it.
@@ -112,16 +120,25 @@ fn check_order(
     services: &mut Services,
     history: &History,
 ) -> Vec<(Topic, Level, String)> {
-    let Service::Robot(robot) = &order.service else {
-        return Vec::new();
+    let (findings, active_ip, netmask, link) = match &order.service {
+        Service::Robot(robot) => {
+            let told = may_ask.then(|| services.robot.check(order, robot, history));
+            let active_ip = Some(robot.active_ip);
+            match told {
+                Some(told) => (told.findings, active_ip, told.netmask, told.link),
+                None => (Vec::new(), active_ip, None, None),
+            }
+        }
+        Service::Cloud(cloud) => {
+            let told = may_ask.then(|| services.cloud.check(order, cloud, history));
+            match told {
+                Some(told) => (told.findings, None, None, told.link),
+                None => (Vec::new(), None, None, None),
+            }
+        }
     };
-    let told = may_ask.then(|| services.check(order, robot, history));
-    let (netmask, link) = told
-        .as_ref()
-        .map_or((None, None), |told| (told.netmask, told.link.clone()));
-    let ours = host::check(order, robot, netmask, link.and_then(|link| link.to));
-    let theirs = told.map(|told| told.findings).unwrap_or_default();
-    theirs.into_iter().chain(ours).collect()
+    let ours = host::check(order, active_ip, netmask, link.and_then(|link| link.to));
+    findings.into_iter().chain(ours).collect()
 }
 
 /// What the boot finds beside that: options, and whatever is not about one legion or action.

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::clock;
+use super::link::{self, Clocks};
 use crate::command::report::{Level, Topic};
 use crate::history::History;
 use crate::http::{Link, SetupError};
-use crate::order::{Order, Robot, Trust};
+use crate::order::{Order, Robot};
+use crate::provider::is_same_network;
 use crate::provider::robot::{self as webservice, Access, Exchange, FailoverFound, Server};
 use crate::sys;
 use crate::takeover::Problem;
@@ -28,8 +29,7 @@ pub struct Services {
     refused: Vec<Account>,
     servers: Vec<(Account, Option<Exchange<Vec<Server>>>)>,
     failovers: Vec<(Account, IpAddr, String, Exchange<FailoverFound>)>,
-    /// The hosts whose clock is known.
-    clocks: Vec<String>,
+    clocks: Clocks,
 }
 
 /// A webservice and a user of it.
@@ -90,7 +90,7 @@ impl Services {
                 return told;
             }
         };
-        told.findings.push(reached(order, robot, &exchange.link));
+        told.findings.push(link::reached(order, &exchange.link));
         told.findings.extend(login(&access));
         if matches!(access, Access::LoginRefused(_) | Access::Limited(_)) {
             self.refused.push(account);
@@ -101,7 +101,10 @@ impl Services {
         if let Access::Granted(FailoverFound::Here { netmask, .. }) = access {
             told.netmask = netmask;
         }
-        told.findings.extend(self.rest(robot, &exchange.link));
+        told.findings
+            .extend(self.clocks.check(order, &exchange.link));
+        told.findings
+            .extend(link::requests_left(&exchange.link, FEW_REQUESTS));
         told
     }
 
@@ -154,38 +157,6 @@ impl Services {
         }
         Some(server(robot.active_ip, &answer))
     }
-
-    /// The clock, once for each host, and the requests that are left.
-    fn rest(&mut self, robot: &Robot, link: &Link) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let host = robot.url.host().to_string();
-        if !self.clocks.contains(&host) {
-            self.clocks.push(host);
-            findings.extend(link.date.map(clock::compare));
-        }
-        findings.extend(link.requests_left.map(|left| {
-            let level = match left {
-                ..FEW_REQUESTS => Level::Warning,
-                FEW_REQUESTS.. => Level::Ok,
-            };
-            let text = format!("the webservice accepts {left} more requests for now");
-            (Topic::RateLimit, level, text)
-        }));
-        findings
-    }
-}
-
-fn reached(order: &Order, robot: &Robot, link: &Link) -> Finding {
-    let verified = match (robot.url.is_https(), &order.trust) {
-        (false, _) => "not encrypted",
-        (true, Trust::Anyone) => "its certificate is not verified (ssl_no_verify)",
-        (true, Trust::System | Trust::Bundle(_)) => "its certificate is verified",
-    };
-    let at = link
-        .to
-        .map_or_else(String::new, |to| format!(", connected to {to}"));
-    let text = format!("{} answers{at}; {verified}", link.host);
-    (Topic::Service, Level::Ok, text)
 }
 
 fn login(access: &Access<FailoverFound>) -> Option<Finding> {
@@ -239,7 +210,7 @@ fn failover(order: &Order, robot: &Robot, access: &Access<FailoverFound>) -> Vec
 
 fn route(order: &Order, robot: &Robot, active: Option<IpAddr>, is_switching: bool) -> Finding {
     let ip = order.ip;
-    let is_here = active.is_some_and(|active| webservice::is_same_server(active, robot.active_ip));
+    let is_here = active.is_some_and(|active| is_same_network(active, robot.active_ip));
     let (level, text) = match (active, is_switching) {
         (_, true) => (
             Level::Warning,

@@ -29,7 +29,7 @@ const TURN: Duration = Duration::from_secs(10);
 
 /// An alias IP, and what is known of it.
 pub struct Alias {
-    api: Api,
+    pub(super) api: Api,
     identity: Identity,
     goal: Goal,
     ip: Ipv4Addr,
@@ -74,11 +74,11 @@ struct Write {
 }
 
 /// What the API says about the address.
-struct Found {
-    network: u64,
+pub(super) struct Found {
+    pub(super) network: u64,
     us: Server,
     /// The server that has it.
-    holder: Option<Server>,
+    pub(super) holder: Option<Server>,
 }
 
 impl Alias {
@@ -164,10 +164,15 @@ impl Alias {
         }
     }
 
+    /// This server, which must be in the token's project.
+    pub(super) fn server(&mut self, end: Instant) -> Result<Server, ApiFailure> {
+        let id = self.identity.id(&mut self.api, end)?;
+        network::server(&mut self.api, id, end)
+    }
+
     /// Whether this server has the address.
     fn is_ours(&mut self, end: Instant) -> Result<bool, ApiFailure> {
-        let id = self.identity.id(&mut self.api, end)?;
-        let us = network::server(&mut self.api, id, end)?;
+        let us = self.server(end)?;
         let network = match (self.network, &self.named_network) {
             (Some(network), _) => network,
             (None, Some(named)) => network::named(&mut self.api, named, end)?,
@@ -182,7 +187,7 @@ impl Alias {
     }
 
     /// Reads all servers, and finds the one that has the address.
-    fn find(&mut self, end: Instant) -> Result<Found, ApiFailure> {
+    pub(super) fn find(&mut self, end: Instant) -> Result<Found, ApiFailure> {
         let ip = self.ip;
         let id = self.identity.id(&mut self.api, end)?;
         let servers = network::servers(&mut self.api, ip, id, end)?;

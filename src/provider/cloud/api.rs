@@ -35,6 +35,8 @@ pub struct Api {
     authorization: HeaderValue,
     /// How long one request may take.
     timeout: Duration,
+    has_asked: bool,
+    is_token_accepted: bool,
 }
 
 /// Why a request has no usable answer.
@@ -126,6 +128,8 @@ impl Api {
             token,
             authorization,
             timeout: order.timeout,
+            has_asked: false,
+            is_token_accepted: false,
         })
     }
 
@@ -254,6 +258,7 @@ impl Api {
         let uri: Uri = format!("{}{path}", self.base)
             .parse()
             .map_err(|_| ApiFailure::Trouble(Trouble::new(Kind::Final, CloudProblem::Endpoint)))?;
+        self.has_asked = true;
         let response = self.http.send(Request {
             method,
             uri: &uri,
@@ -271,11 +276,18 @@ impl Api {
         };
         let secrets = [self.token.expose()];
         let reader = Reader { secrets: &secrets };
-        match reader.trouble(&answer) {
-            Some(trouble) => Err(ApiFailure::Trouble(trouble)),
-            None => serde_json::from_slice(answer.body)
-                .map_err(|_| ApiFailure::Unreadable(reader.unreadable(&answer))),
+        if let Some(trouble) = reader.trouble(&answer) {
+            return Err(ApiFailure::Trouble(trouble));
         }
+        let object = serde_json::from_slice(answer.body)
+            .map_err(|_| ApiFailure::Unreadable(reader.unreadable(&answer)))?;
+        self.is_token_accepted = true;
+        Ok(object)
+    }
+
+    /// Whether a request has succeeded.
+    pub fn is_token_accepted(&self) -> bool {
+        self.is_token_accepted
     }
 
     /// How many requests have been sent so far, or may have been.
@@ -283,9 +295,9 @@ impl Api {
         self.http.requests()
     }
 
-    /// How the last answer came.
-    pub fn link(&self) -> Link {
-        self.http.link()
+    /// How the last answer came; `None` if nothing was asked yet.
+    pub fn last_link(&self) -> Option<Link> {
+        self.has_asked.then(|| self.http.link())
     }
 }
 
@@ -331,6 +343,25 @@ impl ApiFailure {
             ApiFailure::NotConnected(_) | ApiFailure::Certificate(_) | ApiFailure::OutOfTime(_) => {
                 false
             }
+        }
+    }
+
+    /// Whether other requests with the same token would be refused alike.
+    pub fn refuses_all(&self) -> bool {
+        match self {
+            ApiFailure::Trouble(trouble) => matches!(trouble.kind, Kind::Token | Kind::Limited),
+            _ => false,
+        }
+    }
+
+    /// Whether no whole answer came from the API.
+    pub fn has_no_answer(&self) -> bool {
+        match self {
+            ApiFailure::Trouble(_) | ApiFailure::Unreadable(_) => false,
+            ApiFailure::NotConnected(_)
+            | ApiFailure::Certificate(_)
+            | ApiFailure::Unanswered(_)
+            | ApiFailure::OutOfTime(_) => true,
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::answer::{FLOATING_IP_ASSIGNED, Kind, Trouble};
 use super::api::{ActionState, Api, ApiFailure, Resolve};
+use super::network::{self, Server};
 use super::problem::CloudProblem;
 use super::server::Identity;
 use super::{Shared, TEMPO};
@@ -20,11 +21,11 @@ use crate::takeover::{Change, Look, Problem, Provider, Tempo};
 
 /// A Floating IP, and what is known of it.
 pub struct Floating {
-    api: Api,
+    pub(super) api: Api,
     identity: Identity,
     goal: Goal,
     /// The address; of an IPv6 network the first one.
-    ip: IpAddr,
+    pub(super) ip: IpAddr,
     /// Its id, once it is known.
     id: Option<u64>,
     is_blocked: bool,
@@ -96,6 +97,12 @@ impl Floating {
             action: None,
             is_in_doubt: false,
         })
+    }
+
+    /// This server, which must be in the token's project.
+    pub(super) fn server(&mut self, end: Instant) -> Result<Server, ApiFailure> {
+        let id = self.identity.id(&mut self.api, end)?;
+        network::server(&mut self.api, id, end)
     }
 
     /// The server that it is to be assigned to.

@@ -4,13 +4,14 @@
 //! before and after. Source of paths, objects and codes: <https://docs.hetzner.cloud/reference/cloud>.
 
 mod alias;
-pub mod answer;
+mod answer;
 mod api;
 mod floating;
 mod network;
 mod problem;
 mod queue;
 mod server;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +21,12 @@ use std::time::Duration;
 use crate::takeover::{Limits, Tempo};
 
 pub use alias::Alias;
+pub use answer::Kind;
+pub use api::ApiFailure;
 pub use floating::Floating;
 use queue::Queue;
 use server::Metadata;
+pub use survey::{AddressFound, Resource, ServerFound, Survey, survey};
 
 /// Hetzner allows 3600 requests an hour for a project, which are shared with everything else that uses
 /// its tokens.
