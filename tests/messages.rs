@@ -42,6 +42,14 @@ const NO_HEADING: &[(&str, &str)] = &[
         "part of the lines on a health check",
     ),
     (
+        "its answer is not the id of a server",
+        "part of the line on the metadata service",
+    ),
+    (
+        "there was no time left to ask it",
+        "part of the line on the metadata service",
+    ),
+    (
         ": {max} requests in {interval} s",
         "part of the line on the rate limit",
     ),
