@@ -4,6 +4,7 @@ pub mod cloud;
 mod problem;
 pub mod robot;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::http::{RequestError, SetupError};
@@ -57,6 +58,15 @@ pub fn limits(order: &Order) -> Limits {
     match &order.service {
         Service::Robot(_) => robot::LIMITS,
         Service::Cloud(_) => cloud::LIMITS,
+    }
+}
+
+/// Whether two addresses are the same, or of one /64: servers and Floating IPs have a whole IPv6
+/// network each.
+pub fn is_same_network(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        (one, other) => one == other,
     }
 }
 

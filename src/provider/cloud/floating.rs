@@ -15,8 +15,7 @@ use super::server::Identity;
 use super::{Shared, TEMPO};
 use crate::http::SetupError;
 use crate::order::{Cloud, Order};
-use crate::provider::Goal;
-use crate::provider::robot::is_same_server as is_same_network;
+use crate::provider::{Goal, is_same_network};
 use crate::takeover::{Change, Look, Problem, Provider, Tempo};
 
 /// A Floating IP, and what is known of it.

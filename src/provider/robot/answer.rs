@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::problem::RobotProblem;
+use crate::provider::is_same_network;
 use crate::provider::problem::{ApiError, Redirect};
 use crate::takeover::{Change, Look, Problem};
 use crate::text;
@@ -143,7 +144,7 @@ impl Reader<'_> {
     }
 
     fn is_ours(&self, active: Option<IpAddr>) -> bool {
-        active.is_some_and(|active| is_same_server(active, self.ours))
+        active.is_some_and(|active| is_same_network(active, self.ours))
     }
 
     fn failover(&self, answer: &Answer) -> Result<Failover, RobotProblem> {
@@ -303,14 +304,6 @@ fn plain(value: &Value) -> Option<String> {
             Some(shown.join(", "))
         }
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-    }
-}
-
-/// Whether two addresses are those of one server. A server has a whole IPv6 network, a /64.
-pub fn is_same_server(one: IpAddr, other: IpAddr) -> bool {
-    match (one, other) {
-        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
-        (one, other) => one == other,
     }
 }
 

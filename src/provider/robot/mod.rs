@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::takeover::{Limits, Tempo};
 
-pub use answer::is_same_server;
 pub use answer::survey::{Access, FailoverFound, Server};
 pub use client::Client;
 pub use survey::{Exchange, ask_failover, ask_servers};

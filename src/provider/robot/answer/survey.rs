@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Answer, Failover, Reader, State, is_same_server};
+use super::{Answer, Failover, Reader, State};
+use crate::provider::is_same_network;
 use crate::takeover::Problem;
 
 /// Whether the webservice answers a request, or why it does not.
@@ -48,7 +49,7 @@ impl Server {
     pub fn has(&self, address: IpAddr) -> bool {
         self.addresses
             .iter()
-            .any(|known| is_same_server(*known, address))
+            .any(|known| is_same_network(*known, address))
     }
 }
 
