@@ -330,3 +330,33 @@ fn a_host_that_is_no_cloud_server_needs_the_key() {
         "{said}"
     );
 }
+
+#[test]
+fn an_action_that_never_ends_is_waited_for_until_the_deadline() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let never = Quirk::ActionTakes(Duration::MAX);
+    cloud.order(When::Once(Requests::ASSIGN), never);
+    let text = move_web(&cloud, "deadline=60").failure(false);
+    let expected =
+        "action 1337 assign_floating_ip is running; a switch is running (the deadline of";
+    assert!(text.contains(expected), "{text}");
+    assert_eq!(cloud.posts(), 1);
+}
+
+#[test]
+fn no_call_takes_longer_than_it_may() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    cloud.order(When::Always(Requests::ALL), Fault::Hang);
+    let order = order(&cloud, Action::FloatingIp, WEB, "server=node2");
+    let mut provider = client(&order, Goal::Here, &Arc::default());
+    let short = Duration::from_millis(200);
+    let began = Instant::now();
+    assert!(matches!(provider.look(short), Look::Unanswered(_)));
+    assert!(matches!(provider.change(short), Change::Unready(_)));
+    assert!(matches!(
+        provider.change(Duration::ZERO),
+        Change::Unready(_)
+    ));
+    assert!(began.elapsed() < order.timeout);
+    assert_eq!((cloud.requests().len(), provider.requests()), (2, 2));
+}
