@@ -11,7 +11,7 @@ mod sent;
 mod tcp;
 mod trust;
 
-pub use client::{Client, Link, Request, Response, SetupError, connector};
+pub use client::{Client, Link, Request, SetupError, connector};
 pub use failure::{RequestError, describe};
 pub use proxy::for_url as proxy_for;
 pub use request::CurrentRequest;

@@ -7,6 +7,7 @@ mod tests;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ pub struct TcpRelay {
 }
 
 struct Shared {
+    /// How many bytes were passed on so far.
+    bytes: AtomicU64,
     control: Mutex<Control>,
     changed: Condvar,
 }
@@ -71,6 +74,7 @@ impl TcpRelay {
         bell.set_nonblocking(true)?;
         rung.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
+            bytes: AtomicU64::new(0),
             control: Mutex::new(Control {
                 state: State::Open,
                 cut: false,
@@ -123,6 +127,11 @@ impl TcpRelay {
     /// How many connections were accepted so far.
     pub fn connections(&self) -> usize {
         self.shared.lock().accepted
+    }
+
+    /// How many bytes were passed on so far, in both directions.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
     }
 
     /// Waits until so many connections have been accepted since the start; false if they have not
@@ -198,15 +207,16 @@ impl Worker {
             self.wait();
             self.accept();
             if self.state != State::Stall {
-                let target = self.target;
-                self.connections
-                    .retain_mut(|connection| match connection.pass(target) {
+                let (target, shared) = (self.target, &self.shared);
+                self.connections.retain_mut(|connection| {
+                    match connection.pass(target, &shared.bytes) {
                         Ok(open) => open,
                         Err(_) => {
                             connection.reset();
                             false
                         }
-                    });
+                    }
+                });
             }
         }
         for connection in &self.connections {

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
@@ -57,8 +58,9 @@ impl Connection {
         }
     }
 
-    /// Passes on what can be; false if the connection has come to its end in good order.
-    pub(super) fn pass(&mut self, target: SocketAddr) -> io::Result<bool> {
+    /// Passes on what can be, and counts its bytes; false if the connection has come to its end in good
+    /// order.
+    pub(super) fn pass(&mut self, target: SocketAddr, bytes: &AtomicU64) -> io::Result<bool> {
         if self.server.is_none() {
             let server = TcpStream::connect_timeout(&target, CONNECT)?;
             server.set_nonblocking(true)?;
@@ -70,8 +72,8 @@ impl Connection {
         let Some(server) = &self.server else {
             return Ok(false); // It is there now.
         };
-        self.to_server.pass(&self.client, server)?;
-        self.to_client.pass(server, &self.client)?;
+        self.to_server.pass(&self.client, server, bytes)?;
+        self.to_client.pass(server, &self.client, bytes)?;
         Ok(!(self.to_server.closed && self.to_client.closed))
     }
 
@@ -91,7 +93,12 @@ impl Flow {
         !self.ended && self.bytes.len() < MAX_BUFFER
     }
 
-    fn pass(&mut self, mut source: &TcpStream, mut sink: &TcpStream) -> io::Result<()> {
+    fn pass(
+        &mut self,
+        mut source: &TcpStream,
+        mut sink: &TcpStream,
+        bytes: &AtomicU64,
+    ) -> io::Result<()> {
         let mut chunk = [0; 16 * 1024];
         while self.has_room() {
             match source.read(&mut chunk) {
@@ -103,7 +110,10 @@ impl Flow {
         }
         while !self.bytes.is_empty() {
             match sink.write(&self.bytes) {
-                Ok(written) => drop(self.bytes.drain(..written)),
+                Ok(written) => {
+                    bytes.fetch_add(written as u64, Ordering::Relaxed);
+                    drop(self.bytes.drain(..written));
+                }
                 Err(error) if is_for_later(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }

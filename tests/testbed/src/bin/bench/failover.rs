@@ -66,7 +66,7 @@ fn fail_over(launch: &Launch, (tolerance, freq): (u32, u32), phase: f64) -> Resu
 }
 
 /// Waits until the last election in a node's log is that of the first node, by all three.
-fn wait_for_election(node: &Node) -> Result<()> {
+pub fn wait_for_election(node: &Node) -> Result<()> {
     let elected = node.log().wait_until(PATIENCE, |lines| {
         let mut lines = lines.iter().rev().map(|(_, line)| line);
         let last = lines.find(|line| line.contains("WE HAVE QUORUM"))?;

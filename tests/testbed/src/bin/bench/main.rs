@@ -1,15 +1,18 @@
 //! `make bench`: compares the plugin with curl in one run, and prints the report as Markdown.
 //!
 //! `action` times legion actions, over loopback and the slow links of `network`. `footprint`
-//! measures memory, file size and start-up. `failover` kills Lords. `target` is the mock Robot that
+//! measures memory, file size and start-up. `failover` kills Lords, `cloud` does so with a Floating IP,
+//! and `several` takes three addresses over. `target` is the mock Robot that
 //! they all use, `samples` does the statistics, and `report` compares the figures with the aims.
 
 mod action;
+mod cloud;
 mod failover;
 mod footprint;
 mod network;
 mod report;
 mod samples;
+mod several;
 mod target;
 
 use std::env;
@@ -31,6 +34,8 @@ struct Figures {
     footprint: footprint::Footprint,
     /// With the settings of [`failover::SETTINGS`].
     failovers: [Samples; 2],
+    several: several::Several,
+    cloud: cloud::CloudFailovers,
 }
 
 fn main() -> ExitCode {
@@ -70,10 +75,16 @@ fn run(arguments: &[String]) -> Result<()> {
     let footprint = footprint::measure(&launch, plugins.as_ref(), starts)?;
     eprintln!("bench: killing Lords (up to two minutes)");
     let failovers = failover::measure(&launch, legions)?;
+    eprintln!("bench: taking over several addresses");
+    let several = several::measure(&launch)?;
+    eprintln!("bench: killing Lords of a Floating IP");
+    let cloud = cloud::measure(&launch)?;
     let figures = Figures {
         series,
         footprint,
         failovers,
+        several,
+        cloud,
     };
     print!("{}", report::markdown(&figures));
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::Figures;
 use crate::action::Series;
+use crate::cloud::{ACTION_TIME, CloudFailovers};
 use crate::failover::{SETTINGS, SWITCH_TIME};
 use crate::footprint::Pair;
 use crate::samples::Samples;
@@ -46,6 +47,23 @@ The mock Robot switches in {switch} s; a real switch takes 40 to 110 s. An actio
 for that time needs a tolerance like that of the second setting, or a higher one. The plugin ran with both
 settings, and with a quorum of 2. All legions run at the same time, and their Lords are killed at
 different points of the announcements' period.
+
+## Several addresses
+
+| addresses | takeovers | mean | median | 99th percentile |
+|---|---:|---:|---:|---:|
+{one}{three}{hooks}
+In seconds, from uWSGI's call of the first action until the node is Lord. The mock Robot switches each address
+in {switch} s. All takeovers run at the same time.
+
+## A Floating IP
+
+| | failovers | mean | median | 99th percentile |
+|---|---:|---:|---:|---:|
+{cloud}
+From SIGKILL of the Lord of three nodes (`legion-tolerance = 5`, `legion-freq = 1`) until the takeover of the
+next node has ended. An action of the mock Cloud API runs for {action:.1} s. The shortest time between two
+requests about one action was {poll:.2} s.
 ",
         aims = aims(figures),
         actions = figures.series.iter().map(actions).collect::<String>(),
@@ -55,6 +73,12 @@ different points of the announcements' period.
         fast = failover(SETTINGS[0], &figures.failovers[0]),
         slow = failover(SETTINGS[1], &figures.failovers[1]),
         switch = SWITCH_TIME.as_secs(),
+        one = row("| one", &figures.several.one),
+        three = row("| three in one action", &figures.several.three_in_one_action),
+        hooks = row("| three in three actions", &figures.several.three_actions),
+        cloud = cloud(&figures.cloud),
+        action = ACTION_TIME.as_secs_f64(),
+        poll = figures.cloud.shortest_poll,
     )
 }
 
@@ -69,6 +93,17 @@ fn aims(figures: &Figures) -> String {
     let size = footprint.size as f64 / 1024.0 / 1024.0;
     let (memory, start) = (footprint.memory.added(), footprint.start.added());
     let [fast, slow] = figures.failovers.each_ref().map(Samples::median);
+    let several = &figures.several;
+    let [one, three, hooks] = [
+        &several.one,
+        &several.three_in_one_action,
+        &several.three_actions,
+    ]
+    .map(Samples::median);
+    let (floating, poll) = (
+        figures.cloud.after_election.median(),
+        figures.cloud.shortest_poll,
+    );
     let met = |met| if met { "yes" } else { "**no**" };
     format!(
         "\
@@ -80,6 +115,9 @@ fn aims(figures: &Figures) -> String {
 | after a takeover, the master's memory is at most 4 MiB larger (median) | {memory:.1} MiB | {} |
 | the plugin adds at most 5 ms to the start (median) | {start:.1} ms | {} |
 | a failover takes at most a fifth of the time with `legion-tolerance = 60` (median) | {fast:.1} s and {slow:.1} s | {} |
+| three addresses in one action take at most 1.2 × the time of one (median) | {three:.2} s and {one:.2} s; in three actions {hooks:.2} s | {} |
+| after the election, a Floating IP takes at most 2 s (median) | {floating:.2} s | {} |
+| nothing is polled more often than every 0.5 s | {poll:.2} s | {} |
 ",
         met(action <= limit),
         met(slower == 0),
@@ -87,6 +125,9 @@ fn aims(figures: &Figures) -> String {
         met(memory <= 4.0),
         met(start <= 5.0),
         met(5.0 * fast <= slow),
+        met(three <= 1.2 * one),
+        met(floating <= 2.0),
+        met(poll >= 0.5),
     )
 }
 
@@ -120,6 +161,18 @@ fn failover((tolerance, freq): (u32, u32), times: &Samples) -> String {
         &format!("| `legion-tolerance = {tolerance}`, `legion-freq = {freq}`"),
         times,
     )
+}
+
+fn cloud(failovers: &CloudFailovers) -> String {
+    [
+        ("| whole failover (s)", &failovers.total),
+        ("| after the election (s)", &failovers.after_election),
+        ("| requests", &failovers.requests),
+        ("| connections", &failovers.connections),
+        ("| bytes, both ways (kB)", &failovers.kilobytes),
+    ]
+    .map(|(name, samples)| row(name, samples))
+    .concat()
 }
 
 fn row(start: &str, samples: &Samples) -> String {
