@@ -292,7 +292,7 @@ mod tests {
             found.mistakes,
             [
                 "legion \"failover\", legion-lord: hetzner-failoverip: ip: `x` is not an IP address: \
-              write it without spaces, a name or a port"
+              write it without a name or a port"
             ]
         );
     }

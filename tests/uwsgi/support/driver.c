@@ -3,7 +3,9 @@
 
 	mark:LABEL            logs threads, files and memory, and resets the peak of memory
 	takeovers:N:FILE      runs N takeovers, one after the other on this thread, with the arguments
-	                      in FILE, one per line, again and again; marks "begin", "100" and "end"
+	                      in FILE, one per line, again and again; marks "begin", "100" and "end".
+	                      With DRIVER_PAUSE in the environment it waits for so many microseconds
+	                      after each, so that the master can look between them
 
 	They run on the thread of the plugin's own action, so no takeover runs at the same time.
 */
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "uwsgi_abi.h"
 
 typedef struct hz_uwsgi_legion legion;
@@ -64,6 +67,7 @@ static int takeovers(legion *ul, char *argument) {
 		uwsgi_log("[driver] cannot run: %s\n", argument);
 		return 0;
 	}
+	useconds_t pause = getenv("DRIVER_PAUSE") ? atol(getenv("DRIVER_PAUSE")) : 0;
 	mark(ul, "begin");
 	for (long done = 0; done < number; done++) {
 		if (!fgets(line, sizeof line, arguments)) {
@@ -73,6 +77,8 @@ static int takeovers(legion *ul, char *argument) {
 		}
 		line[strcspn(line, "\n")] = 0;
 		failed += action->func(ul, line) != 0;
+		if (pause)
+			usleep(pause);
 		if (done + 1 == 100)
 			mark(ul, "100");
 	}

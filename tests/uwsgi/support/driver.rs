@@ -50,7 +50,7 @@ pub fn wait_for_mark(node: &Node, label: &str, patience: Duration) -> Mark {
 }
 
 /// The driver's file, the same for all tests.
-fn driver() -> PathBuf {
+pub fn driver() -> PathBuf {
     static DRIVER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = DRIVER.get_or_init(|| {
         let directory = tempfile::tempdir().expect("a temporary directory");
