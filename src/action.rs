@@ -224,8 +224,8 @@ pub fn log_line(action: Action, alarm: Option<&[u8]>, text: fmt::Arguments) {
 fn warn_of_shortfall(action: Action) {
     if memory::fell_short() {
         let what = match action {
-            Action::FailoverIp => "password",
-            Action::FloatingIp | Action::AliasIp => "token",
+            Action::Failover => "password",
+            Action::Floating | Action::Alias => "token",
         };
         log!(
             action,

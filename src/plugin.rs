@@ -558,19 +558,19 @@ unsafe extern "C" fn master_cleanup() {
 /// The legion action `hetzner-failoverip`: blocks until the takeovers have ended.
 unsafe extern "C" fn failoverip(legion: *mut uwsgi_legion, argument: *mut c_char) -> c_int {
     // SAFETY: uWSGI's promise.
-    unsafe { run_action(order::Action::FailoverIp, legion, argument) }
+    unsafe { run_action(order::Action::Failover, legion, argument) }
 }
 
 /// The legion action `hetzner-floatingip`.
 unsafe extern "C" fn floatingip(legion: *mut uwsgi_legion, argument: *mut c_char) -> c_int {
     // SAFETY: uWSGI's promise.
-    unsafe { run_action(order::Action::FloatingIp, legion, argument) }
+    unsafe { run_action(order::Action::Floating, legion, argument) }
 }
 
 /// The legion action `hetzner-aliasip`.
 unsafe extern "C" fn aliasip(legion: *mut uwsgi_legion, argument: *mut c_char) -> c_int {
     // SAFETY: uWSGI's promise.
-    unsafe { run_action(order::Action::AliasIp, legion, argument) }
+    unsafe { run_action(order::Action::Alias, legion, argument) }
 }
 
 /// # Safety

@@ -56,7 +56,7 @@ fn certificate(error: &ureq::Error) -> Option<String> {
                 "it is not valid yet (or this machine's clock is wrong)".into()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "it was issued for a different host name; check url".into()
+                "it was issued for a different host name; check url or endpoint".into()
             }
             CertificateError::BadSignature => {
                 "it was not signed by the trusted issuer's key; ca_file may be out of date, or the \

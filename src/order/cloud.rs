@@ -59,8 +59,8 @@ pub fn validate(
     let mut check = Checker { mistakes };
     let token = check.secret("token", "token_file", &mut keys, token);
     let ips = check.addresses("ip", keys.remove("ip"), |text| match action {
-        Action::AliasIp => alias_ip(text),
-        Action::FloatingIp | Action::FailoverIp => floating_ip(text),
+        Action::Alias => alias_ip(text),
+        Action::Floating | Action::Failover => floating_ip(text),
     });
     let server_given = keys.has("server");
     let server = check.optional("server", keys.remove("server"), named);

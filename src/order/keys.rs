@@ -42,9 +42,9 @@ const ALIASES: [(&str, &str); 4] = [
 /// The keys of an action, without their aliases.
 pub fn of(action: Action) -> impl Iterator<Item = &'static str> {
     let own: &[&str] = match action {
-        Action::FailoverIp => &ROBOT,
-        Action::FloatingIp => &FLOATING,
-        Action::AliasIp => &ALIAS,
+        Action::Failover => &ROBOT,
+        Action::Floating => &FLOATING,
+        Action::Alias => &ALIAS,
     };
     own.iter().chain(&COMMON).copied()
 }

@@ -33,29 +33,29 @@ pub const MAX_ADDRESSES: usize = 16;
 /// The legion actions that move addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    FailoverIp,
-    FloatingIp,
-    AliasIp,
+    Failover,
+    Floating,
+    Alias,
 }
 
 impl Action {
-    pub const ALL: [Action; 3] = [Action::FailoverIp, Action::FloatingIp, Action::AliasIp];
+    pub const ALL: [Action; 3] = [Action::Failover, Action::Floating, Action::Alias];
 
     /// As it is written in the configuration, and at the beginning of each line of the log.
     pub fn name(self) -> &'static str {
         match self {
-            Action::FailoverIp => "hetzner-failoverip",
-            Action::FloatingIp => "hetzner-floatingip",
-            Action::AliasIp => "hetzner-aliasip",
+            Action::Failover => "hetzner-failoverip",
+            Action::Floating => "hetzner-floatingip",
+            Action::Alias => "hetzner-aliasip",
         }
     }
 
     /// What Hetzner calls the addresses that it moves.
     pub fn address(self) -> &'static str {
         match self {
-            Action::FailoverIp => "failover IP",
-            Action::FloatingIp => "Floating IP",
-            Action::AliasIp => "alias IP",
+            Action::Failover => "failover IP",
+            Action::Floating => "Floating IP",
+            Action::Alias => "alias IP",
         }
     }
 
@@ -125,14 +125,6 @@ impl SecretSource {
         }
     }
 
-    /// Tells two sources apart without the secret itself: the path of the file.
-    pub fn path(&self) -> Option<&PathBuf> {
-        match &self.place {
-            SecretPlace::Inline(_) => None,
-            SecretPlace::File(path) => Some(path),
-        }
-    }
-
     fn is_quoted(&self) -> bool {
         match &self.place {
             SecretPlace::Inline(secret) => values::is_quoted(secret.expose()),
@@ -171,8 +163,8 @@ pub fn parse(action: Action, argument: &[u8]) -> Result<Vec<Order>, Vec<Mistake>
     let mut mistakes = Vec::new();
     let keys = RawKeys::collect(action, keyval::parse(argument), &mut mistakes);
     let orders = match action {
-        Action::FailoverIp => robot::validate(keys, &mut mistakes),
-        Action::FloatingIp | Action::AliasIp => cloud::validate(action, keys, &mut mistakes),
+        Action::Failover => robot::validate(keys, &mut mistakes),
+        Action::Floating | Action::Alias => cloud::validate(action, keys, &mut mistakes),
     };
     match orders {
         Some(orders) if mistakes.is_empty() => Ok(orders),
@@ -214,8 +206,8 @@ impl Order {
     /// The address, if it is one of a private Network.
     pub fn alias_ip(&self) -> Option<Ipv4Addr> {
         match (self.action, self.ip) {
-            (Action::AliasIp, IpAddr::V4(ip)) => Some(ip),
-            (Action::AliasIp | Action::FloatingIp | Action::FailoverIp, _) => None,
+            (Action::Alias, IpAddr::V4(ip)) => Some(ip),
+            (Action::Alias | Action::Floating | Action::Failover, _) => None,
         }
     }
 
@@ -306,7 +298,7 @@ impl Order {
     /// The one order of a `hetzner-failoverip` with one address.
     #[cfg(test)]
     pub fn parse(argument: &[u8]) -> Result<Order, Vec<Mistake>> {
-        let mut orders = parse(Action::FailoverIp, argument)?;
+        let mut orders = parse(Action::Failover, argument)?;
         assert_eq!(orders.len(), 1);
         Ok(orders.remove(0))
     }

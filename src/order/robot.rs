@@ -78,7 +78,7 @@ pub fn validate(mut keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Vec<Or
             active_ip,
             url,
         };
-        orders.push(common.order(Action::FailoverIp, ip, Service::Robot(robot)));
+        orders.push(common.order(Action::Failover, ip, Service::Robot(robot)));
     }
     Some(orders)
 }

@@ -168,7 +168,7 @@ impl Takeover<'_> {
             }
             Some(Look::Unanswered(problem)) => {
                 self.reason = problem.to_string();
-                match self.pace.bounds().cautious {
+                match self.pace.bounds().cautious || self.provider.tempo().looks_first {
                     true => {
                         self.log_line(format!("{problem}; looking again until there is an answer"));
                         let wait = self.pace.probe_wait();
@@ -216,8 +216,15 @@ impl Takeover<'_> {
                 self.accepted = Some(problem);
                 Next::WaitForChange
             }
-            Change::Failing(problem) | Change::Unready(problem) => {
+            Change::Failing(problem) => {
                 self.reason = problem.to_string();
+                Next::Recover
+            }
+            Change::Unready(problem) => {
+                self.log_line(format!("{problem}; trying again"));
+                self.reason = problem.to_string();
+                let wait = self.pace.probe_wait();
+                self.pace.sleep(wait);
                 Next::Recover
             }
             Change::NotConnected(problem) => self.wait_for_connection(problem),
@@ -246,6 +253,7 @@ impl Takeover<'_> {
         self.pace.restart_looks();
         loop {
             let mut may_be_over = true;
+            let mut least_wait = Duration::ZERO;
             let by = (!is_changing && self.may_change_again()).then_some(due);
             let waiting = match self.look_by(by) {
                 Err(NoLook::OutOfTime) => return self.end_out_of_time(),
@@ -280,6 +288,7 @@ impl Takeover<'_> {
                     format!("a switch may be running, waiting for it to finish: {problem}")
                 }
                 Ok(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
+                    least_wait = self.provider.tempo().soon;
                     let waiting = match self.accepted {
                         Some(_) => format!("accepted but not yet confirmed: {problem}"),
                         None => {
@@ -300,7 +309,7 @@ impl Takeover<'_> {
             if may_be_over && until_due.is_zero() {
                 return self.change_after(Duration::ZERO);
             }
-            let wait = self.pace.look_wait();
+            let wait = self.pace.look_wait().max(least_wait);
             self.pace.sleep(match may_be_over {
                 true => wait.min(until_due),
                 false => wait,

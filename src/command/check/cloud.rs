@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_floating_ip_is_checked_with_two_requests_that_change_nothing() {
         let cloud = Mock::start(Settings::default()).unwrap();
-        let order = order(&cloud, Action::FloatingIp, "131.232.99.1", "server=43");
+        let order = order(&cloud, Action::Floating, "131.232.99.1", "server=43");
         let findings = check(&mut Projects::default(), &order);
         has(
             &findings,
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn an_alias_ip_is_checked_with_its_network() {
         let cloud = Mock::start(Settings::default()).unwrap();
-        let order = |ip, keys| order(&cloud, Action::AliasIp, ip, keys);
+        let order = |ip, keys| order(&cloud, Action::Alias, ip, keys);
         let mut projects = Projects::default();
         let findings = check(&mut projects, &order("10.0.0.100", "server=node2"));
         has(
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn what_is_not_in_the_project_is_an_error() {
         let cloud = Mock::start(Settings::default()).unwrap();
-        let order = order(&cloud, Action::FloatingIp, "131.232.99.9", "server=node9");
+        let order = order(&cloud, Action::Floating, "131.232.99.9", "server=node9");
         let findings = check(&mut Projects::default(), &order);
         has(
             &findings,
@@ -340,14 +340,14 @@ mod tests {
         let cloud = Mock::start(Settings::default()).unwrap();
         cloud.set_token("other");
         let mut projects = Projects::default();
-        let first = order(&cloud, Action::FloatingIp, "131.232.99.1", "server=43");
+        let first = order(&cloud, Action::Floating, "131.232.99.1", "server=43");
         has(
             &check(&mut projects, &first),
             Topic::Login,
             Level::Error,
             "check token",
         );
-        let second = order(&cloud, Action::AliasIp, "10.0.0.100", "server=43");
+        let second = order(&cloud, Action::Alias, "10.0.0.100", "server=43");
         has(
             &check(&mut projects, &second),
             Topic::Login,
@@ -361,7 +361,7 @@ mod tests {
     fn passing_trouble_is_a_warning_and_silence_an_error() {
         let cloud = Mock::start(Settings::default()).unwrap();
         cloud.set_access(Access::Read);
-        let order = order(&cloud, Action::FloatingIp, "131.232.99.1", "server=43");
+        let order = order(&cloud, Action::Floating, "131.232.99.1", "server=43");
         cloud.order(When::Once(Requests::FLOATING_IPS), Refusal::Unavailable);
         let findings = check(&mut Projects::default(), &order);
         has(&findings, Topic::Address, Level::Warning, "503 unavailable");

@@ -31,7 +31,7 @@ fn start() -> Cloud {
 }
 
 fn move_alias(cloud: &Cloud, keys: &str) -> Ended {
-    take(cloud, Action::AliasIp, ALIAS, keys)
+    take(cloud, Action::Alias, ALIAS, keys)
 }
 
 #[track_caller]
@@ -75,7 +75,7 @@ fn what_is_here_already_is_asked_for_once_and_nothing_is_written() {
     let mut settings = settings();
     settings.servers.swap(0, 1);
     let cloud = Cloud::start(settings).unwrap();
-    let ended = take(&cloud, Action::AliasIp, ALIAS, "server=node1,");
+    let ended = take(&cloud, Action::Alias, ALIAS, "server=node1,");
     ended.is_routed();
     assert_eq!((cloud.posts(), cloud.requests().len()), (0, 2));
 }
@@ -115,7 +115,7 @@ fn two_side_by_side_take_turns_and_both_arrive() {
         for ip in [ALIAS, "10.0.0.1", "10.0.0.2"] {
             let (cloud, shared) = (&cloud, &shared);
             scope.spawn(move || {
-                let order = order(cloud, Action::AliasIp, ip, "");
+                let order = order(cloud, Action::Alias, ip, "");
                 run(&order, &mut *client(&order, Goal::Here, shared)).is_routed();
             });
         }
@@ -265,7 +265,7 @@ fn half_way_only_a_refused_token_ends_it() {
 fn the_turn_is_given_back_by_a_takeover_that_fails() {
     let cloud = start();
     let shared = Arc::default();
-    let order = order(&cloud, Action::AliasIp, ALIAS, "");
+    let order = order(&cloud, Action::Alias, ALIAS, "");
     let mut first = client(&order, Goal::Here, &shared);
     cloud.order(When::Once(Requests::ACTION), Refusal::Unauthorized);
     run(&order, &mut *first).failure(true);
@@ -282,9 +282,9 @@ fn while_another_has_the_turn_nothing_is_written() {
     })
     .unwrap();
     let shared = Arc::default();
-    let first = order(&cloud, Action::AliasIp, ALIAS, "");
+    let first = order(&cloud, Action::Alias, ALIAS, "");
     let mut first = client(&first, Goal::Here, &shared);
-    let second = order(&cloud, Action::AliasIp, "10.0.0.1", "");
+    let second = order(&cloud, Action::Alias, "10.0.0.1", "");
     let mut second = client(&second, Goal::Here, &shared);
     let short = Duration::from_millis(300);
     assert!(matches!(first.change(LONG), Change::Running(_)));
@@ -364,7 +364,7 @@ fn a_network_that_does_not_fit_is_a_final_mistake() {
         (ALIAS, "server=99", "there is no server 99"),
         (ALIAS, "server=node9", "there is no server node9"),
     ] {
-        let text = take(&cloud, Action::AliasIp, ip, keys).failure(true);
+        let text = take(&cloud, Action::Alias, ip, keys).failure(true);
         assert!(text.contains(expected), "{text}");
     }
     assert_eq!(cloud.posts(), 0);
@@ -396,7 +396,7 @@ fn the_holder_is_found_on_any_page() {
     settings.servers.push(holder);
     let cloud = Cloud::start(settings).unwrap();
     let mut provider = {
-        let order = order(&cloud, Action::AliasIp, ALIAS, "");
+        let order = order(&cloud, Action::Alias, ALIAS, "");
         client(&order, Goal::Here, &Arc::default())
     };
     let Look::Elsewhere { to, settled: true } = provider.look(LONG) else {
@@ -411,7 +411,7 @@ fn the_holder_is_found_on_any_page() {
 #[test]
 fn it_is_taken_off_every_server_by_hand() {
     let cloud = start();
-    let order = order(&cloud, Action::AliasIp, ALIAS, "");
+    let order = order(&cloud, Action::Alias, ALIAS, "");
     let mut provider = client(&order, Goal::Nowhere, &Arc::default());
     run(&order, &mut *provider).is_routed();
     assert_eq!(cloud.holder(ip(ALIAS)), None);

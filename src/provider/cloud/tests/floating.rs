@@ -7,7 +7,7 @@ use super::*;
 const WEB: &str = "131.232.99.1";
 
 fn move_web(cloud: &Cloud, keys: &str) -> Ended {
-    take(cloud, Action::FloatingIp, WEB, keys)
+    take(cloud, Action::Floating, WEB, keys)
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn what_is_here_already_is_left_alone() {
 #[test]
 fn an_ipv6_address_is_found_by_its_network() {
     let cloud = Cloud::start(Settings::default()).unwrap();
-    take(&cloud, Action::FloatingIp, "2001:db8::/64", "").is_routed();
+    take(&cloud, Action::Floating, "2001:db8::/64", "").is_routed();
     assert_eq!(cloud.holder(ip("2001:db8::")), Some(43));
     assert_eq!(cloud.holder(ip(WEB)), Some(42));
 }
@@ -215,7 +215,7 @@ fn final_refusals_say_what_to_do() {
         (WEB, "server=99", "check endpoint, and that the token"),
         (WEB, "server=node9", "there is no server node9"),
     ] {
-        let text = take(&cloud, Action::FloatingIp, ip, keys).failure(true);
+        let text = take(&cloud, Action::Floating, ip, keys).failure(true);
         assert!(text.contains(expected), "{text}");
     }
     cloud.set_access(Access::Read);
@@ -263,7 +263,7 @@ fn the_api_without_connection_is_left_to_another_node() {
 #[test]
 fn it_is_unassigned_by_hand() {
     let cloud = Cloud::start(Settings::default()).unwrap();
-    let order = order(&cloud, Action::FloatingIp, WEB, "");
+    let order = order(&cloud, Action::Floating, WEB, "");
     let unassign = || {
         run(&order, &mut *client(&order, Goal::Nowhere, &Arc::default())).is_routed();
         assert_eq!((cloud.holder(ip(WEB)), cloud.posts()), (None, 1));
@@ -299,7 +299,7 @@ fn the_metadata_service_is_asked_which_server_this_is_once() {
         testbed::mock::Fault::page(503),
     );
     let shared = shared(&metadata);
-    let order = order(&cloud, Action::FloatingIp, WEB, "metadata");
+    let order = order(&cloud, Action::Floating, WEB, "metadata");
     let take = || run(&order, &mut *client(&order, Goal::Here, &shared));
     take().is_routed();
     assert_eq!(cloud.holder(ip(WEB)), Some(43));
@@ -315,7 +315,7 @@ fn a_host_that_is_no_cloud_server_needs_the_key() {
     let cloud = Cloud::start(Settings::default()).unwrap();
     let metadata = metadata(None);
     let shared = shared(&metadata);
-    let order = order(&cloud, Action::FloatingIp, WEB, "metadata");
+    let order = order(&cloud, Action::Floating, WEB, "metadata");
     let take = || run(&order, &mut *client(&order, Goal::Here, &shared));
     for text in ["", "<html>", "42x", "-1", "99999999999999999999999"] {
         let said = take().failure(true);
@@ -347,7 +347,7 @@ fn an_action_that_never_ends_is_waited_for_until_the_deadline() {
 fn no_call_takes_longer_than_it_may() {
     let cloud = Cloud::start(Settings::default()).unwrap();
     cloud.order(When::Always(Requests::ALL), Fault::Hang);
-    let order = order(&cloud, Action::FloatingIp, WEB, "server=node2");
+    let order = order(&cloud, Action::Floating, WEB, "server=node2");
     let mut provider = client(&order, Goal::Here, &Arc::default());
     let short = Duration::from_millis(200);
     let began = Instant::now();
