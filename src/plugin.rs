@@ -204,11 +204,8 @@ pub static hetzner_plugin: Plugin = Plugin {
 unsafe extern "C" fn on_load() {
     guard("on_load", || {
         // SAFETY: uWSGI calls this, so the process is uWSGI.
-        if !unsafe { uwsgi::bind() } {
-            log!(
-                NAME,
-                "ERROR this uWSGI has no Legion subsystem: it was built without OpenSSL"
-            );
+        if let Err(reason) = unsafe { uwsgi::bind() } {
+            log!(NAME, "ERROR {reason}");
             sys::exit(1);
         }
         log!(NAME, "uwsgi-hetzner {}", env!("CARGO_PKG_VERSION"));

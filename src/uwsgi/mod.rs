@@ -75,26 +75,34 @@ impl MainThread {
     }
 }
 
-/// Looks up uWSGI's functions. Returns `false` if this uWSGI has no Legion.
+/// Why the plugin cannot work in this uWSGI.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// It is a Python module, and Python loads modules with `RTLD_LOCAL`.
+    #[error(
+        "this uWSGI hides its functions from plugins, as the Python module pyuwsgi does; use the program uwsgi, from 'pip install uwsgi' or from the distribution"
+    )]
+    Hidden,
+    #[error("this uWSGI has no Legion subsystem: it was built without OpenSSL")]
+    NoLegion,
+}
+
+/// Looks up uWSGI's functions.
 ///
 /// # Safety
 /// The process is uWSGI: called from the plugin's `on_load`.
-pub unsafe fn bind() -> bool {
+pub unsafe fn bind() -> Result<(), Unusable> {
     // SAFETY: the type is that of uwsgi.h; the process being uWSGI is the caller's promise.
-    if let Some(log) = unsafe { sys::look_up(c"uwsgi_log") } {
-        LOG.get_or_init(|| log);
-    }
+    let log = unsafe { sys::look_up(c"uwsgi_log") }.ok_or(Unusable::Hidden)?;
+    LOG.get_or_init(|| log);
     // SAFETY: as above.
-    match unsafe { Functions::look_up() } {
-        Some(functions) => {
-            FUNCTIONS.get_or_init(|| functions);
-            true
-        }
-        None => false,
-    }
+    let functions = unsafe { Functions::look_up() }.ok_or(Unusable::NoLegion)?;
+    FUNCTIONS.get_or_init(|| functions);
+    Ok(())
 }
 
-/// Writes a line to uWSGI's log, or to standard error in unit tests, where there is no uWSGI.
+/// Writes a line to uWSGI's log, or to standard error where its functions are not found, as in unit
+/// tests.
 pub fn log_line(line: &str) {
     let Ok(text) = CString::new(line.replace('\0', "")) else {
         return;

@@ -19,6 +19,8 @@ pub const TESTS: &[Test] = tests![
     build_without_cargo_says_so,
     build_that_fails_says_so,
     build_for_another_abi_says_so,
+    load_without_openssl_says_so,
+    load_into_a_python_module_says_so,
     abi_is_that_of_every_version
 ];
 
@@ -214,6 +216,40 @@ fn build_for_another_abi_says_so(context: &Context) {
         output.contains("offset of uwsgi_legion.dead differs in this uWSGI"),
         "{output}"
     );
+}
+
+/// What the plugin logs in a program that is not a whole uWSGI, before it ends that.
+fn loaded_by(program: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let loader = directory.path().join("loader");
+    succeeds(
+        Command::new("cc")
+            .args(["-rdynamic", &format!("-I{ROOT}/include"), "-o"])
+            .arg(&loader)
+            .args(program)
+            .arg(format!("{ROOT}/tests/uwsgi/support/loader.c"))
+            .arg("-ldl"),
+    );
+    let output = Command::new(&loader).arg(plugin()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    text(&output)
+}
+
+fn load_without_openssl_says_so(_: &Context) {
+    let log = loaded_by(&["-DUWSGI_LOG"]);
+    assert_eq!(
+        log,
+        "[hetzner] ERROR this uWSGI has no Legion subsystem: it was built without OpenSSL\n"
+    );
+}
+
+fn load_into_a_python_module_says_so(_: &Context) {
+    let log = loaded_by(&[]);
+    assert!(
+        log.starts_with("[hetzner] ERROR this uWSGI hides its functions from plugins"),
+        "{log}"
+    );
+    assert!(!log.contains("OpenSSL"), "{log}");
 }
 
 /// Compiles the assertions against the header of every version.
