@@ -116,7 +116,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn peer(follows: i8) -> Peer {
+    fn peer(follows: std::ffi::c_char) -> Peer {
         Peer {
             valor: 1,
             uuid: [7; 36],
