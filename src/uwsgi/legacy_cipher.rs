@@ -18,6 +18,7 @@ static LEGACY: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 /// Source: provider.h, evp.h, err.h.
 struct Crypto {
     provider_load: unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void,
+    provider_try_load: unsafe extern "C" fn(*mut c_void, *const c_char, c_int) -> *mut c_void,
     provider_unload: unsafe extern "C" fn(*mut c_void) -> c_int,
     provider_name: unsafe extern "C" fn(*const c_void) -> *const c_char,
     context_cipher: unsafe extern "C" fn(*const c_void) -> *const c_void,
@@ -37,6 +38,7 @@ impl Crypto {
         unsafe {
             Some(Crypto {
                 provider_load: look_up(c"OSSL_PROVIDER_load")?,
+                provider_try_load: look_up(c"OSSL_PROVIDER_try_load")?,
                 provider_unload: look_up(c"OSSL_PROVIDER_unload")?,
                 provider_name: look_up(c"OSSL_PROVIDER_get0_name")?,
                 context_cipher: look_up(c"EVP_CIPHER_CTX_get0_cipher")?,
@@ -99,7 +101,8 @@ pub fn load() {
     };
     // SAFETY: a null library context is the default one; the names are C strings.
     unsafe {
-        let legacy = (crypto.provider_load)(null_mut(), c"legacy".as_ptr());
+        // OSSL_PROVIDER_load would take away the default provider even where there is no legacy one.
+        let legacy = (crypto.provider_try_load)(null_mut(), c"legacy".as_ptr(), 0);
         if legacy.is_null() {
             (crypto.clear_errors)();
             return;

@@ -21,7 +21,8 @@ pub const TESTS: &[Test] = tests![
     hooks_death,
     hooks_are_left_alone_by_children_that_end,
     cipher_bf_cbc_works,
-    cipher_legacy_provider_is_not_left_loaded
+    cipher_legacy_provider_is_not_left_loaded,
+    cipher_works_without_a_legacy_provider
 ];
 
 /// uWSGI starts daemons with a shell that it is given. A child that cannot, ends as uWSGI itself does,
@@ -283,4 +284,15 @@ fn cipher_legacy_provider_is_not_left_loaded(context: &Context) {
     wait(&node, "legacy provider: 0", PATIENCE);
     wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
     assert!(!node.log().contains("aes-256-cbc does not"));
+}
+
+/// A minimal system may lack the module, and OpenSSL then must keep its default provider.
+fn cipher_works_without_a_legacy_provider(context: &Context) {
+    let robot = robot();
+    let config = lone_node(&action(&robot, ""));
+    let node = Node::start_with(&context.launch(), &config.ini(), |command| {
+        command.env("OPENSSL_MODULES", "/nonexistent");
+    })
+    .expect("uWSGI starts");
+    wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE);
 }
