@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Builds target/dist/hetzner_plugin.so, the plugin that is packaged, installed and measured.
+# Builds target/dist/hetzner_plugin.so, the plugin that is packaged, installed and measured. With
+# RUST_TARGET=aarch64-unknown-linux-gnu it builds target/dist/aarch64-unknown-linux-gnu/hetzner_plugin.so with
+# Debian's cross compiler (gcc-aarch64-linux-gnu), and needs Rust's standard library for that platform.
 #
 # The build is reproducible: the same commit, Rust compiler and C compiler give the same file, byte for byte,
 # in any directory and for any user. The machine's paths do not get into the file, and neither do the caller's
@@ -14,7 +16,10 @@ build=target/dist/build
 most_bytes=$((2359296)) # 2.25 MiB
 
 find_cargo
-host=$(host)
+target=$(target)
+compiler=cc
+[ "$target" = "$(host)" ] || compiler=$(gnu_target)-gcc
+needs "$compiler" "gcc${RUST_TARGET:+-$(gnu_target)}"
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$(rustc --print sysroot)
 commit=$(rustc -vV | sed -n 's/^commit-hash: //p')
@@ -33,12 +38,12 @@ done
 while read -r setting; do
     settings+=(--config "profile.release.$setting")
 done < <(awk '/^\[/ { wanted = $0 == "[profile.release]"; next } wanted && /=/' Cargo.toml)
-settings+=(--config "target.$host.linker = \"cc\"")
+settings+=(--config "target.$target.linker = \"$compiler\"")
 # [env] in a configuration file does not replace a variable that is set, even to nothing.
-export RUSTC=rustc RUSTC_WRAPPER='' RUSTC_WORKSPACE_WRAPPER='' TARGET_CFLAGS='' "CFLAGS_${host//-/_}="
+export RUSTC=rustc RUSTC_WRAPPER='' RUSTC_WORKSPACE_WRAPPER='' TARGET_CFLAGS='' "CFLAGS_${target//-/_}="
 
 # After this, the sources of the dependencies exist, and so do their directories, which are remapped below.
-cargo fetch --quiet --locked --target "$host"
+cargo fetch --quiet --locked --target "$target"
 
 # If several prefixes match, rustc uses the last.
 remaps=("$root=/uwsgi-hetzner" "$cargo_home=/cargo")
@@ -57,10 +62,11 @@ done
 
 say "building $plugin (up to two minutes)"
 # With --target, these flags do not apply to build scripts and macros.
-env "CFLAGS_$host=" CARGO_ENCODED_RUSTFLAGS="$rust_flags" CFLAGS="$c_flags" CARGO_INCREMENTAL=0 \
-    cargo rustc --quiet --release --locked --lib --crate-type cdylib --target "$host" --target-dir "$build" "${settings[@]}"
+env "CFLAGS_$target=" CARGO_ENCODED_RUSTFLAGS="$rust_flags" CFLAGS="$c_flags" CARGO_INCREMENTAL=0 \
+    cargo rustc --quiet --release --locked --lib --crate-type cdylib --target "$target" --target-dir "$build" "${settings[@]}"
 
-install -m 644 "$build/$host/release/libhetzner_plugin.so" "$plugin.new"
+mkdir -p "$(dirname "$plugin")"
+install -m 644 "$build/$target/release/libhetzner_plugin.so" "$plugin.new"
 # Matches only at the start of a path: within one, a short name like /src/ is harmless.
 for path in "$root/" "$cargo_home/" "$sysroot/lib/rustlib/"; do
     status=0

@@ -6,9 +6,10 @@ cd "$root"
 # Created files are readable for everybody, whatever the caller's umask.
 umask 022
 
-# The plugin that packaging/build.sh builds.
+# The plugin that packaging/build.sh builds: for this processor, or for RUST_TARGET, which is Rust's name for a
+# platform, such as aarch64-unknown-linux-gnu.
 # shellcheck disable=SC2034 # the sourcing scripts use it
-plugin=target/dist/hetzner_plugin.so
+plugin=target/dist/${RUST_TARGET:+$RUST_TARGET/}hetzner_plugin.so
 
 program=$(basename "$0" .sh)
 say() { printf '%s: %s\n' "$program" "$*" >&2; }
@@ -26,6 +27,12 @@ find_cargo() {
 # Prints Rust's name for this platform. With `--target` and this name, cargo builds in a directory with this
 # name, whatever the caller's settings are.
 host() { rustc -vV | sed -n 's/^host: //p'; }
+
+# Prints Rust's name for the platform that is built for.
+target() { if [ -n "${RUST_TARGET:-}" ]; then printf '%s\n' "$RUST_TARGET"; else host; fi; }
+
+# Prints GNU's name for it, which is that of Debian's cross compilers.
+gnu_target() { target | sed 's/-unknown-/-/'; }
 
 # Prints the version, which is only in Cargo.toml.
 version() {

@@ -32,7 +32,9 @@ export SOURCE_DATE_EPOCH # dpkg-deb uses it too
 upstream=$(version)
 # A pre-release has a - in Cargo.toml. In Debian it has a ~, so that 1.0.0~rc.1 sorts before 1.0.0.
 deb_version=${upstream/-/\~}-$revision
-arch=$(dpkg --print-architecture)
+find_cargo
+arch=$(dpkg-architecture --host-type "$(gnu_target)" --force --query DEB_HOST_ARCH 2>/dev/null) ||
+    die "dpkg knows no architecture for $(target)"
 if [ -n "${DEBEMAIL:-}" ]; then
     maintainer="${DEBFULLNAME:-$DEBEMAIL} <$DEBEMAIL>"
 else
@@ -60,7 +62,6 @@ install -m 644 packaging/debian/lintian-overrides "$root_of_package/$overrides/$
 doc_gz() { gzip -9nc >"$root_of_package/$doc/$1.gz"; }
 doc_gz README.md <README.md
 doc_gz changelog <CHANGELOG.md
-find_cargo
 packaging/licenses.py >"$stage/third-party"
 doc_gz THIRD-PARTY-LICENSES <"$stage/third-party"
 packaging/manual.py >"$stage/manual"
@@ -95,7 +96,7 @@ END
 # dpkg-shlibdeps finds the packages of the libraries that the plugin is linked with, and their minimum
 # versions. It must be run in a source package.
 printf 'Source: %s\n\nPackage: %s\nArchitecture: %s\n' "$package" "$package" "$arch" >"$stage/debian/control"
-libraries=$(cd "$stage" && dpkg-shlibdeps -O -e"tree/$plugins/hetzner_plugin.so" 2>shlibdeps.log) || {
+libraries=$(cd "$stage" && DEB_HOST_ARCH=$arch dpkg-shlibdeps -O -e"tree/$plugins/hetzner_plugin.so" 2>shlibdeps.log) || {
     cat "$stage/shlibdeps.log" >&2
     die "dpkg-shlibdeps failed"
 }

@@ -9,7 +9,9 @@ set -euo pipefail
 needs python3 python3
 warn_if_dirty
 epoch=$(source_date_epoch)
-name=uwsgi-hetzner-$(version)-linux-$(uname -m)
+find_cargo
+target=$(target)
+name=uwsgi-hetzner-$(version)-linux-${target%%-*}
 
 packaging/build.sh
 
@@ -17,7 +19,6 @@ stage=target/dist/.staging-tar
 rm -rf "$stage"
 mkdir -p "$stage/$name"
 install -m 644 "$plugin" README.md LICENSE CHANGELOG.md packaging/uwsgi-failover.service packaging/uwsgi.ini "$stage/$name/"
-find_cargo
 packaging/licenses.py >"$stage/$name/THIRD-PARTY-LICENSES"
 SOURCE_DATE_EPOCH=$epoch packaging/manual.py >"$stage/$name/uwsgi-hetzner.7"
 

@@ -17,10 +17,11 @@ https://www.rust-lang.org/policies/licenses) and with the crates below, under th
 
 
 def metadata():
-    host = next(line.split()[1] for line in
-                subprocess.check_output(['rustc', '-vV'], text=True).splitlines() if line.startswith('host: '))
+    target = os.environ.get('RUST_TARGET') or next(
+        line.split()[1] for line in subprocess.check_output(['rustc', '-vV'], text=True).splitlines()
+        if line.startswith('host: '))
     return json.loads(subprocess.check_output(
-        ['cargo', 'metadata', '--format-version', '1', '--locked', '--filter-platform', host], cwd=ROOT))
+        ['cargo', 'metadata', '--format-version', '1', '--locked', '--filter-platform', target], cwd=ROOT))
 
 
 def linked_crates(metadata):
