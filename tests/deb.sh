@@ -21,7 +21,6 @@ name=uwsgi-failover
 unit=/usr/lib/systemd/system/$name.service
 settings=/etc/uwsgi-failover
 wanted=/etc/systemd/system/multi-user.target.wants/$name.service
-patience=30 # seconds
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -40,16 +39,11 @@ done
 find_cargo
 host=$(host)
 cargo build --quiet --locked -p testbed --bin robot --target "$host" --target-dir target
-robot=target/$host/debug/robot
+robot=$root/target/$host/debug/robot
 
 work=$(mktemp -d)
-processes=()
 installed=
 clean_up() {
-    if [ ${#processes[@]} -gt 0 ]; then
-        kill -KILL "${processes[@]}" 2>/dev/null || true
-        wait 2>/dev/null || true
-    fi
     if [ -n "$installed" ]; then as_root dpkg --purge "$package" >/dev/null || true; fi
     rm -rf "$work"
 }
@@ -58,15 +52,6 @@ trap 'exit 143' TERM
 trap 'exit 130' INT
 
 apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@"; }
-
-# wait_for PATTERN FILE: waits until a line of the file matches
-wait_for() {
-    local deadline=$((SECONDS + patience))
-    until grep -qE "$1" "$2"; do
-        [ $SECONDS -lt $deadline ] || { cat "$work"/*.log >&2; die "no line matches '$1' after $patience s"; }
-        sleep 0.1
-    done
-}
 
 say "installing $(basename "$deb")"
 # A copy that apt-get's own user can read.
@@ -98,30 +83,9 @@ is_private "$settings/password"
 uwsgi=uwsgi-core
 if have uwsgi && [ "$(readlink -f "$(command -v uwsgi)")" = /usr/bin/uwsgi-core ]; then uwsgi=uwsgi; fi
 say "taking over with $uwsgi, which is $(readlink -f "$(command -v "$uwsgi")") $("$uwsgi" --version)"
-"$robot" >"$work/robot.log" 2>&1 &
-processes+=($!)
-wait_for '^legion-lord = ' "$work/robot.log"
-# What a user writes, without plugins-dir. With `need-plugin`, uWSGI would exit if it found no plugin.
-cat >"$work/uwsgi.ini" <<END
-[uwsgi]
-plugin = hetzner
-master = true
-legion = failover 127.0.0.1:0 9999 aes-256-cbc:secret1
-legion-death-on-lord-error = 300
-$(grep '^legion-lord = ' "$work/robot.log")
-END
-: >"$work/uwsgi.log"
-(cd / && exec "$uwsgi" --ini "$work/uwsgi.ini") >"$work/uwsgi.log" 2>&1 &
-processes+=($!)
-wait_for '^\[hetzner\] uwsgi-hetzner ' "$work/uwsgi.log"
-wait_for '^\[hetzner-failoverip\] (ERROR 4\.4\.4\.4|4\.4\.4\.4 is routed)' "$work/uwsgi.log"
-grep -E '^\[hetzner' "$work/uwsgi.log" >&2
-grep -qE '^\[hetzner-failoverip\] 4\.4\.4\.4 is routed to 1\.1\.1\.1 ' "$work/uwsgi.log" || die "the takeover failed"
-wait_for '4\.4\.4\.4.* 1\.1\.1\.1$' "$work/robot.log"
-wait_for 'i am now the Lord' "$work/uwsgi.log"
+logged=$(tests/takeover.sh "$robot" "$(command -v "$uwsgi")")
 
 # The plugin logs the version of the package.
-logged=$(sed -n 's/^\[hetzner\] uwsgi-hetzner //p' "$work/uwsgi.log")
 packaged=$(dpkg-query --show --showformat='${Version}' "$package")
 [ "${packaged%-*}" = "${logged/-/\~}" ] || die "the plugin logs version $logged, but the package has version $packaged"
 
