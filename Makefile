@@ -1,6 +1,6 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak nemesis older-nodes memcheck bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak nemesis older-nodes memcheck arm64 bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make deb-test        install, run, upgrade and remove that package on this system, as root'
 	@echo 'make package-test    test make install and make dist in a temporary directory'
 	@echo 'make reproducible    check that two builds of the last commit give the same file'
+	@echo 'make arm64           build archive and package for arm64, and test them under qemu-user, as root (five minutes)'
 	@echo 'make matrix          run the tests with the plugin of make dist in uWSGI 2.0.1 to 2.0.31 (ten minutes)'
 	@echo 'make older-nodes OLDER=REVISION'
 	@echo '                     test legions in which some nodes run the plugin of that revision'
@@ -48,6 +49,9 @@ older-nodes:
 
 memcheck:
 	@tests/memcheck.sh
+
+arm64:
+	@tests/arm64.sh
 
 # BENCH contains options: make bench BENCH="--legions 2"
 bench:
