@@ -22,7 +22,7 @@ enter_namespaces() {
     TMPDIR=$(mktemp -d)
     export TMPDIR
     chmod 755 "$TMPDIR"
-    trap 'rm -rf "$TMPDIR"' EXIT
+    trap 'remove_control_group; rm -rf "$TMPDIR"' EXIT
     # unshare ignores signals while it waits, so it is killed, and everything in the namespaces with it.
     trap 'kill -KILL "$outer"; exit 129' HUP
     trap 'kill -KILL "$outer"; exit 130' INT
@@ -78,4 +78,71 @@ in_root() {
     env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
         TMPDIR="$TMPDIR" CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" CARGO_NET_OFFLINE=true \
         chroot "$tree" sh -c 'cd "$0" && exec "$@"' "$root" "$@"
+}
+
+# boot: starts systemd there, as process 1 of further namespaces with a control group of their own. It ends with this
+# script.
+boot() {
+    local group
+    group=$(control_group) || die 'NOT RUN: systemd needs control groups of version 2'
+    # shellcheck disable=SC2016 # the inner shell expands it
+    CONTROL_GROUP=$group TREE=$tree unshare --mount --pid --ipc --uts --fork --kill-child bash -ec '
+        mkdir "$CONTROL_GROUP"
+        echo 0 >"$CONTROL_GROUP/cgroup.procs"
+        exec unshare --cgroup bash -ec "$0"
+    ' '
+        umount --recursive "$TREE/proc" "$TREE/dev"
+        mount --rbind "$TREE" "$TREE"
+        cd "$TREE"
+        mount -t proc proc proc
+        # Settings of this kernel and its network are not those of the new system alone.
+        mount --bind -o ro proc/sys proc/sys
+        mount -t sysfs -o ro sysfs sys
+        mount -t cgroup2 cgroup2 sys/fs/cgroup
+        mount -t tmpfs -o mode=755 tmpfs run
+        mount -t tmpfs -o mode=755 tmpfs dev
+        mkdir dev/pts dev/shm
+        mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
+        mount -t tmpfs -o mode=1777 tmpfs dev/shm
+        ln -s pts/ptmx dev/ptmx
+        for device in null zero full random urandom tty; do
+            touch dev/$device
+            mount --bind /dev/$device dev/$device
+        done
+        mkdir -p mnt
+        pivot_root . mnt
+        umount --lazy mnt
+        # As on a real system. In a container, systemd leaves this to what has started it.
+        mount --make-rshared /
+        exec env --ignore-environment container=namespaces /lib/systemd/systemd
+    ' </dev/null >"$TMPDIR/boot.log" 2>&1 &
+    booted=$!
+    local deadline=$((SECONDS + 60)) state=
+    until [ "$state" = running ] || [ "$state" = degraded ]; do
+        kill -0 "$booted" 2>/dev/null && [ $SECONDS -lt $deadline ] || { cat "$TMPDIR/boot.log" >&2; die "NOT RUN: systemd did not start here (${state:-no answer})"; }
+        sleep 0.2
+        state=$(in_booted systemctl is-system-running 2>/dev/null) || true
+    done
+}
+
+control_group() {
+    local groups
+    groups=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET) && printf '%s\n' "$groups/uwsgi-hetzner-${TMPDIR##*/}"
+}
+
+# remove_control_group: removes what boot has left of it, once its processes have ended
+remove_control_group() {
+    local group deadline=$((SECONDS + 10))
+    group=$(control_group) || return 0
+    while [ -d "$group" ] && [ $SECONDS -lt $deadline ]; do
+        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+    done
+}
+
+# in_booted COMMAND...: runs it in the system that boot has started
+in_booted() {
+    local init
+    init=$(pgrep --parent "$booted") || return
+    nsenter --target "$init" --mount --pid --ipc --uts --cgroup env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}" CARGO_NET_OFFLINE=true "$@"
 }
