@@ -31,6 +31,8 @@ pub const TESTS: &[Test] = tests![
     config_from_the_environment,
     config_of_a_multicast_legion,
     config_with_escapes,
+    config_with_special_characters,
+    config_from_yaml,
     config_with_a_password_file,
     the_mission_s_ini_works,
     the_mission_s_ini_works_with_bf_cbc
@@ -450,6 +452,55 @@ fn config_with_escapes(context: &Context) {
     let robot = robot_with(|settings| settings.password = r"a,b=c\d e".into());
     let action = action(&robot, r"password=a\,b=c\\d e");
     context.take_over(&action).is_routed("1 request");
+}
+
+/// The table in docs/configuration.md: what is written, and what uWSGI makes of it.
+fn config_with_special_characters(context: &Context) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "from a file").unwrap();
+    for (written, sent) in [
+        ("50%%zz&x", "50%zz&x"),
+        ("50%zz&x", "50z&x"),
+        ("a#b;c", "a#b;c"),
+        ("x$(HETZNER_IS_NOT_SET)y", "x$(HETZNER_IS_NOT_SET)y"),
+        (&format!("@({})", file.path().display()), "from a file"),
+    ] {
+        let robot = robot_with(|settings| settings.password = sent.into());
+        let action = action(&robot, &format!("password={written}"));
+        context.take_over(&action).is_routed("1 request");
+    }
+}
+
+/// As docs/configuration.md has it: in quotes for libyaml, while uWSGI's own reader keeps the quotes, and cuts the
+/// line at a `#` in any case.
+fn config_from_yaml(context: &Context) {
+    let output = std::process::Command::new(&context.uwsgi)
+        .arg("--cflags")
+        .output();
+    let flags = String::from_utf8(output.expect("uWSGI runs").stdout).unwrap();
+    let has_libyaml = flags.contains("UWSGI_LIBYAML");
+    let robot = robot_with(|settings| settings.username = "#ws+FOO".into());
+    let action = action(&robot, "").replace("username=FOO", "username=#ws+FOO");
+    let quote = if has_libyaml { "'" } else { "" };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("uwsgi.yaml");
+    let mut yaml = String::from("uwsgi:\n");
+    for (key, value) in options(&lone_node(&action)) {
+        yaml.push_str(&format!("  {key}: {quote}{value}{quote}\n"));
+    }
+    std::fs::write(&path, yaml).unwrap();
+    let node = Node::start_with(&context.launch(), "[uwsgi]\n", |command| {
+        command.arg("--yaml").arg(&path);
+    });
+    let node = node.expect("uWSGI starts");
+    match has_libyaml {
+        true => wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE),
+        false => wait(
+            &node,
+            "hetzner-failoverip: username: is empty",
+            PATIENCE,
+        ),
+    };
 }
 
 fn config_with_a_password_file(context: &Context) {
