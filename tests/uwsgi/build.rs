@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = tests![
     build_without_cargo_says_so,
     build_that_fails_says_so,
     build_for_another_abi_says_so,
+    build_reads_the_environment_as_documented,
     load_without_openssl_says_so,
     load_into_a_python_module_says_so,
     abi_is_that_of_every_version
@@ -214,6 +215,19 @@ fn build_for_another_abi_says_so(context: &Context) {
     let output = fails(&mut command);
     assert!(
         output.contains("offset of uwsgi_legion.dead differs in this uWSGI"),
+        "{output}"
+    );
+}
+
+/// As docs/building.md has it: uWSGI takes its options from the environment while it builds, too. Its
+/// advice is followed by every other test here, where `UWSGI_INI` is not set.
+fn build_reads_the_environment_as_documented(context: &Context) {
+    let directory = tempfile::tempdir().unwrap();
+    let ini = directory.path().join("uwsgi.ini");
+    std::fs::write(&ini, "[uwsgi]\nneed-plugin = hetzner\n").unwrap();
+    let output = fails(build(context, directory.path(), ROOT).env("UWSGI_INI", &ini));
+    assert!(
+        output.contains("unable to load plugin \"hetzner\""),
         "{output}"
     );
 }
