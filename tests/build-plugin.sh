@@ -24,6 +24,9 @@ exec 9>target/plugin/.lock
 flock 9 # another run may be building it at the moment
 ! is_current || exit 0
 
+# uWSGI takes each of these as an option, also while it builds.
+unset "${!UWSGI_@}"
+
 say "building the plugin with uwsgi --build-plugin (up to a minute)"
 work=target/plugin/.building
 rm -rf "$work"

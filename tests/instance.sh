@@ -21,7 +21,7 @@ uwsgi=$1 plugins=$2 unit=$3 ini=$4
 name=uwsgi-failover
 patience=30 # seconds
 
-unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY NOTIFY_SOCKET
+unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY NOTIFY_SOCKET "${!UWSGI_@}"
 # Unique addresses, because the port is always 2000.
 net=127.$((RANDOM % 200 + 20)).$((RANDOM % 256))
 failover_ip=$net.100

@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# uWSGI takes each of these as an option.
+unset "${!UWSGI_@}"
+
 binaries="2.0.31=$PWD/target/uwsgi/2.0.31/uwsgi"
 distribution=/usr/bin/uwsgi-core
 if [ -x "$distribution" ]; then

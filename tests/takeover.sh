@@ -14,7 +14,7 @@ die() { say "ERROR $*"; exit 1; }
 robot=$1
 shift
 
-unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
+unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY "${!UWSGI_@}"
 work=$(mktemp -d)
 chmod 755 "$work"
 processes=()
