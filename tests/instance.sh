@@ -105,7 +105,16 @@ refuses() {
 # reports WHEN PATTERN: checks that exactly one ERROR line matches
 reports() { [ "$(grep -cE -- "$2" "$work/errors")" = 1 ] || fail "$1: not exactly one line matches '$2'"; }
 
+# unit_checks DIRECTORY: runs the unit's check with these credentials
+unit_checks() { CREDENTIALS_DIRECTORY=$1 sh -c "$check"; }
+
 new_credentials unedited
+check=$(sed -n "s/^ExecStartPre=\/bin\/sh -c '\(.*\)'\$/\1/p" "$unit")
+[ -n "$check" ] || die 'the unit does not check whether the ini is filled in'
+say 'unedited, the ini makes the unit say:'
+! unit_checks "$work/unedited" >"$work/check.log" || die 'the unit would start with the unedited ini'
+sed 's/^/    /' "$work/check.log" >&2
+[ "$(grep -c 'uwsgi\.ini is not filled in' "$work/check.log")/$(wc -l <"$work/check.log")" = 1/1 ] || die 'that is not one line about the ini'
 say 'unedited, the ini makes uWSGI exit with:'
 refuses 'unedited' "$work/unedited"
 reports 'unedited' ' ip: `FAILOVER_IP` '
@@ -133,6 +142,7 @@ fill() {
 
 new_credentials 1
 fill 1 2 3 >"$work/1/uwsgi.ini"
+unit_checks "$work/1" || die 'the unit would not start with an ini that is filled in'
 say 'without a password, it makes uWSGI exit with:'
 refuses 'without a password' "$work/1"
 reports 'without a password' " password_file: the first line of $work/1/password is empty"
@@ -159,6 +169,17 @@ while True: print(notifications.recv(4096).decode(), flush=True)' "$work/$1/noti
     wait_for '^READY=1$' "$work/notify$1.log"
 }
 
+# refuses_unit: checks that systemd does not start the unit with the unedited ini, and logs one line of its check
+refuses_unit() {
+    ! as_root systemctl start $name 2>/dev/null || die 'systemd starts the unit with the unedited ini'
+    as_root systemctl stop $name
+    as_root journalctl --sync
+    local said
+    said=$(as_root journalctl --quiet --output=cat --unit=$name _COMM=sh | sort -u)
+    [ "$said" = "$(cat "$work/check.log")" ] || die "with the unedited ini, the unit says: $said"
+    ! as_root journalctl --quiet --output=cat --unit=$name _COMM=uwsgi-core | grep -F '[hetzner]' >&2 || die 'the unit starts uWSGI with the unedited ini'
+}
+
 # start_unit: starts node 1, which is the installed unit
 start_unit() {
     ca_file=/etc/$name/ca.pem
@@ -173,7 +194,7 @@ start_unit() {
     [ "$(systemctl show --property=NRestarts --value $name)" = 0 ] || fail 'the unit was restarted'
 }
 
-if [ -n "$by_systemd" ]; then start_unit; else start 1; first=$node; fi
+if [ -n "$by_systemd" ]; then refuses_unit; start_unit; else start 1; first=$node; fi
 new_credentials 2
 fill 2 1 3 >"$work/2/uwsgi.ini"
 start 2
