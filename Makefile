@@ -1,6 +1,6 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak nemesis older-nodes memcheck arm64 fresh mock bench matrix build install dist deb deb-test package-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak nemesis older-nodes memcheck arm64 fresh mock bench matrix build install dist deb sbom deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make install         install it where uwsgi looks for plugins, or in PLUGINDIR, and its manual page in MANDIR (below DESTDIR)'
 	@echo 'make dist            build an archive in target/dist, identical for everyone who builds this commit'
 	@echo 'make deb             build a Debian package in target/dist'
+	@echo 'make sbom            write a software bill of materials in target/dist'
 	@echo 'make deb-test        install, run, upgrade and remove that package on this system, as root'
 	@echo 'make package-test    test make install and make dist in a temporary directory'
 	@echo 'make reproducible    check that two builds of the last commit give the same file'
@@ -76,6 +77,9 @@ dist:
 
 deb:
 	@packaging/deb.sh
+
+sbom:
+	@packaging/sbom.sh
 
 deb-test:
 	@tests/deb.sh

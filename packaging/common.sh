@@ -67,7 +67,7 @@ write_checksums() {
     (
         cd target/dist
         shopt -s nullglob
-        sha256sum -- *.tar.gz *.deb >SHA256SUMS.new
+        sha256sum -- *.tar.gz *.deb *.cdx.json >SHA256SUMS.new
         mv SHA256SUMS.new SHA256SUMS
     )
 }
