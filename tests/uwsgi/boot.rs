@@ -495,11 +495,7 @@ fn config_from_yaml(context: &Context) {
     let node = node.expect("uWSGI starts");
     match has_libyaml {
         true => wait(&node, "4.4.4.4 is routed to 1.1.1.1", PATIENCE),
-        false => wait(
-            &node,
-            "hetzner-failoverip: username: is empty",
-            PATIENCE,
-        ),
+        false => wait(&node, "hetzner-failoverip: username: is empty", PATIENCE),
     };
 }
 
