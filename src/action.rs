@@ -286,7 +286,10 @@ fn take_one(
     let around = Surroundings {
         clock: &mut SystemClock,
         budget: &common.budget,
-        is_elected: &|| common.mandate.is_valid(common.standstill),
+        is_elected: &|| {
+            let now = sys::uptime();
+            common.mandate.is_valid(now, common.standstill.last(now))
+        },
         log: &mut |line| lines.log(line),
     };
     Ok(match gate.filter(|_| is_first) {

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::standstill::Standstill;
-use crate::{isolation, sys};
+use crate::isolation;
 
 /// How often a wait is reported.
 const REPORT: Duration = Duration::from_secs(10);
@@ -217,10 +216,9 @@ impl Mandate {
         self.needs_votes && now.saturating_sub(heard) > self.tolerance
     }
 
-    /// Whether the votes are still valid.
-    pub fn is_valid(&self, standstill: &Standstill) -> bool {
-        let now = sys::uptime();
-        let stood_still = standstill.last(now).is_some_and(|last| last > self.began);
+    /// Whether the votes are still valid. `standstill`: when the last one ended.
+    pub fn is_valid(&self, now: Duration, standstill: Option<Duration>) -> bool {
+        let stood_still = standstill.is_some_and(|last| last > self.began);
         !stood_still && !self.was_isolated.load(Ordering::Relaxed) && !self.is_isolated(now)
     }
 }
@@ -346,34 +344,43 @@ mod tests {
         assert_eq!(result.unwrap(), 7);
     }
 
-    fn mandate(needs_votes: bool) -> (Mandate, Duration) {
-        let now = sys::uptime();
-        let mandate = Mandate::new(now, Duration::from_secs(5), needs_votes);
-        (mandate, now)
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn mandate(needs_votes: bool) -> Mandate {
+        Mandate::new(at(100), at(5), needs_votes)
     }
 
     #[test]
     fn votes_are_valid_while_peers_are_heard() {
-        let (mandate, start) = mandate(true);
-        for second in 1..20 {
-            mandate.note_beat(start + Duration::from_secs(second), 2);
+        let mandate = mandate(true);
+        for second in 101..120 {
+            mandate.note_beat(at(second), 2);
         }
-        assert!(!mandate.is_isolated(start + Duration::from_secs(23)));
-        assert!(mandate.is_isolated(start + Duration::from_secs(25)));
-        assert!(mandate.is_valid(&Standstill::new()));
+        assert!(mandate.is_valid(at(123), None));
+        assert!(!mandate.is_valid(at(125), None));
     }
 
     #[test]
     fn a_node_that_was_isolated_once_has_no_valid_votes() {
-        let (mandate, start) = mandate(true);
-        mandate.note_beat(start + Duration::from_secs(6), 1);
-        assert!(!mandate.is_valid(&Standstill::new()));
+        let mandate = mandate(true);
+        mandate.note_beat(at(106), 1);
+        assert!(!mandate.is_valid(at(106), None));
+    }
+
+    #[test]
+    fn a_node_that_stood_still_since_it_was_elected_has_no_valid_votes() {
+        let mandate = mandate(true);
+        mandate.note_beat(at(101), 1);
+        assert!(mandate.is_valid(at(102), Some(at(99))));
+        assert!(!mandate.is_valid(at(102), Some(at(101))));
     }
 
     #[test]
     fn a_node_that_needs_no_votes_is_never_isolated() {
-        let (mandate, start) = mandate(false);
-        mandate.note_beat(start + Duration::from_secs(60), 0);
-        assert!(mandate.is_valid(&Standstill::new()));
+        let mandate = mandate(false);
+        mandate.note_beat(at(160), 0);
+        assert!(mandate.is_valid(at(161), None));
     }
 }

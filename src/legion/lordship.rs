@@ -55,12 +55,14 @@ impl Votes {
 }
 
 /// What is known about the lordship in one legion. Times are since the machine was started.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Lordship {
     /// When the last takeover began.
     takeover: Option<Duration>,
     /// Since when the peers have followed another Lord.
     disowned: Option<Duration>,
+    /// When the votes were last forgotten.
+    revoted: Option<Duration>,
 }
 
 impl Lordship {
@@ -68,6 +70,31 @@ impl Lordship {
     pub fn note_takeover(&mut self, began: Duration) {
         self.takeover = Some(began);
         self.disowned = None;
+    }
+
+    /// The votes were forgotten, and the legion votes again.
+    pub fn note_revote(&mut self, now: Duration) {
+        self.revoted = Some(now);
+    }
+
+    /// Whether the votes that elected this node may be older than its last standstill. They are old
+    /// until each peer has announced itself again, or was dropped for its silence, which takes `window`
+    /// at most.
+    ///
+    /// A lord hook that is called after one that has just forgotten the votes has none at all:
+    /// `is_voted_for`.
+    pub fn has_old_votes(
+        &self,
+        now: Duration,
+        standstill: Option<Duration>,
+        window: Duration,
+        is_voted_for: bool,
+    ) -> bool {
+        standstill.is_some_and(|standstill| {
+            let is_recent = now.saturating_sub(standstill) <= window;
+            let has_revoted = self.revoted.is_some_and(|revoted| revoted >= standstill);
+            is_recent && !(has_revoted && is_voted_for)
+        })
     }
 
     /// Whether this process has taken over before.
@@ -180,5 +207,20 @@ mod tests {
         ]
         .map(|(second, votes)| doubt(&mut lordship, second, None, votes));
         assert_eq!(doubted, [false, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn votes_are_old_after_a_standstill_until_the_legion_has_voted_again() {
+        let mut lordship = Lordship::default();
+        let is_old = |lordship: &Lordship, now, standstill: Option<u64>, is_voted_for| {
+            lordship.has_old_votes(at(now), standstill.map(at), at(6), is_voted_for)
+        };
+        assert!(!is_old(&lordship, 100, None, true));
+        assert!(is_old(&lordship, 106, Some(100), true));
+        assert!(!is_old(&lordship, 107, Some(100), true));
+        lordship.note_revote(at(101));
+        assert!(!is_old(&lordship, 102, Some(100), true));
+        assert!(is_old(&lordship, 102, Some(100), false));
+        assert!(is_old(&lordship, 104, Some(103), true));
     }
 }

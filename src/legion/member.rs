@@ -27,8 +27,6 @@ struct State {
     candidacy: Candidacy,
     valor: Valor,
     routes: Vec<Route>,
-    /// When the votes were last forgotten. Times are since the machine was started.
-    revoted: Option<Duration>,
     /// A lord action of ours is running.
     is_acting: bool,
     /// How the node has stepped back, if that is not in the log yet.
@@ -90,7 +88,6 @@ impl Member {
                 candidacy: Candidacy::new(rules),
                 valor: Valor::new(legion),
                 routes,
-                revoted: None,
                 is_acting: false,
                 stepped_back: None,
             }),
@@ -133,26 +130,18 @@ impl Member {
         Acting(self)
     }
 
-    /// Whether the votes that elected this node may be older than its last standstill. They are old
-    /// until each peer has announced itself again, or was dropped for its silence.
-    ///
-    /// A lord hook that is called after one that has just forgotten the votes has none at all.
+    /// Whether the votes that elected this node may be older than its last standstill.
     pub fn has_old_votes(
         &self,
         thread: &LegionThread,
         now: Duration,
         standstill: Option<Duration>,
     ) -> bool {
-        let Some(standstill) = standstill else {
-            return false;
-        };
         let window = settings::tolerance() + settings::announce_interval();
-        let is_recent = now.saturating_sub(standstill) <= window;
-        let has_revoted = self
-            .state()
-            .revoted
-            .is_some_and(|revoted| revoted >= standstill);
-        is_recent && !(has_revoted && self.legion.is_voted_for(thread))
+        let is_voted_for = self.legion.is_voted_for(thread);
+        self.state()
+            .lordship
+            .has_old_votes(now, standstill, window, is_voted_for)
     }
 
     /// Makes the legion vote again: what the peers have said so far is forgotten, and the lord hook
@@ -161,7 +150,7 @@ impl Member {
         self.legion.discard_backlog(thread);
         self.legion.forget_votes(thread);
         let mut state = self.state();
-        state.revoted = Some(now);
+        state.lordship.note_revote(now);
         state.valor.note_failed_action(self.legion, now, place);
     }
 
