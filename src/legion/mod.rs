@@ -6,6 +6,8 @@ pub mod heartbeat;
 pub mod lordship;
 pub mod member;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod outage;
 pub mod standing;
 pub mod standstill;

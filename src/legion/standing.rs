@@ -44,7 +44,7 @@ const UNDO: Duration = Duration::from_secs(4);
 const SILENCE: libc::time_t = 2;
 
 /// How a node stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// It votes, but does not stand, because its last takeover failed.
     Voter,
@@ -71,7 +71,7 @@ pub struct Observed {
 }
 
 /// Rules that do not change while uWSGI runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// The valor in the configuration.
     pub configured: u64,
@@ -100,7 +100,7 @@ impl Rules {
 }
 
 /// The last failures of a node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Failures {
     /// How many in a row.
     count: u32,
@@ -113,7 +113,7 @@ struct Failures {
 }
 
 /// A lord hook that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailedHook {
     /// One of ours, by where uWSGI keeps its argument.
     Ours(usize),
@@ -122,7 +122,7 @@ pub enum FailedHook {
 }
 
 /// Decides how a node stands. It has no side effects.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Candidacy {
     rules: Rules,
     failures: Option<Failures>,

@@ -25,7 +25,7 @@ const BETWEEN_RETAKES: Duration = Duration::from_secs(600);
 const BETWEEN_REMINDERS: Duration = Duration::from_secs(3600);
 
 /// Why a look is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// Time has passed.
     Routine,
@@ -84,7 +84,7 @@ pub enum Verdict {
 }
 
 /// A line for the log, about the address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Note {
     BackHere,
     MovedBy {
@@ -150,7 +150,7 @@ impl fmt::Display for Note {
 }
 
 /// The looks at one address. Times are since the machine was started.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Watch {
     every: Duration,
     action: WatchAction,

@@ -116,7 +116,7 @@ impl fmt::Display for Family {
 }
 
 /// What a Lord does when it finds the address elsewhere and nothing in the legion explains that.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum WatchAction {
     #[default]
     Warn,

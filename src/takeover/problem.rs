@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One problem with a provider. What a server sent has been made printable, and stripped of
 /// secrets, before it gets in here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem(String);
 
 impl Problem {
