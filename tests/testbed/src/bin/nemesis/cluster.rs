@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use testbed::health::{Application, Behaviour};
@@ -12,13 +13,18 @@ use testbed::robot::{Fault as Answer, Method, Robot, Settings, When};
 use testbed::tcp_relay::{State, TcpRelay};
 use testbed::uwsgi::{Launch, Legion, Log, Node, NodeConfig, Relay};
 
+use crate::clock::Clocks;
 use crate::fault::{Fault, Service, Step, World};
 use crate::member::Member;
 use crate::plan::Setup;
 use crate::timeline::Timeline;
 use crate::view::View;
 
-pub const FAILOVER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4));
+/// Of which a round uses one or both.
+pub const FAILOVER_IPS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4)),
+    IpAddr::V4(Ipv4Addr::new(4, 4, 4, 5)),
+];
 /// The main IPs of the servers.
 const SERVERS: [[u8; 4]; 5] = [[1; 4], [2; 4], [3; 4], [5; 4], [6; 4]];
 
@@ -45,6 +51,7 @@ pub struct Cluster {
     links: Vec<Vec<Option<Relay>>>,
     ways: Vec<TcpRelay>,
     applications: Vec<Application>,
+    clocks: Clocks,
     /// With the nodes' password files.
     directory: tempfile::TempDir,
     world: World,
@@ -58,7 +65,7 @@ impl Cluster {
     pub fn build(launch: &Launch, setup: &Setup, seed: u64) -> io::Result<Cluster> {
         let robot = Robot::start(Settings {
             password: PASSWORD.into(),
-            failovers: vec![(FAILOVER_IP, None)],
+            failovers: FAILOVER_IPS.map(|ip| (ip, None)).to_vec(),
             servers: SERVERS.map(IpAddr::from).to_vec(),
             switch_time: setup.switch_time,
             // The rules count the requests, and all nodes have one address here.
@@ -84,6 +91,7 @@ impl Cluster {
         let applications = all()
             .map(|_| Application::start())
             .collect::<io::Result<_>>()?;
+        let directory = tempfile::Builder::new().prefix("nemesis-").tempdir()?;
         let cluster = Cluster {
             robot,
             timeline,
@@ -94,7 +102,8 @@ impl Cluster {
             links,
             ways,
             applications,
-            directory: tempfile::Builder::new().prefix("nemesis-").tempdir()?,
+            clocks: Clocks::build(directory.path(), setup.nodes)?,
+            directory,
             world: World::sound(setup.nodes),
         };
         for node in all() {
@@ -108,7 +117,8 @@ impl Cluster {
     }
 
     fn start(&mut self, node: usize) -> io::Result<()> {
-        let process = Node::start(&self.launch, &self.ini(node))?;
+        let preload = |command: &mut Command| self.clocks.preload(node, command);
+        let process = Node::start_with(&self.launch, &self.ini(node), preload)?;
         let member = &mut self.nodes[node];
         member.retire();
         member.view = Some(View::of(process.log().clone()));
@@ -124,19 +134,23 @@ impl Cluster {
             None => self.legion.ports[to],
         };
         let setup = &self.setup;
-        let mut config = NodeConfig::new()
-            .line(self.legion.member_via(node, port_to))
-            .line(format!(
+        let hook = |ip: &IpAddr| {
+            format!(
                 "legion-lord = failover hetzner-failoverip:username=FOO,password_file={},\
-                 ip={FAILOVER_IP},active_ip={},url={},ca_file={},timeout={},deadline={},\
+                 ip={ip},active_ip={},url={},ca_file={},timeout={},deadline={},\
                  watch=60,watch_action=retake",
                 self.password_file(node).display(),
                 server(node),
-                self.robot.url_at(self.ways[node].port(), FAILOVER_IP),
+                self.robot.url_at(self.ways[node].port(), *ip),
                 self.robot.ca_file().display(),
                 setup.timeout,
                 setup.deadline,
-            ))
+            )
+        };
+        let hooks: Vec<String> = self.addresses().iter().map(hook).collect();
+        let mut config = NodeConfig::new()
+            .line(self.legion.member_via(node, port_to))
+            .line(hooks.join("\n"))
             .line("legion-freq = 1\nlegion-tolerance = 5")
             .line(format!("legion-death-on-lord-error = {}", setup.suspension));
         if setup.nopreempt {
@@ -149,6 +163,10 @@ impl Cluster {
             ));
         }
         config.ini()
+    }
+
+    fn addresses(&self) -> &'static [IpAddr] {
+        &FAILOVER_IPS[..self.setup.addresses]
     }
 
     fn password_file(&self, node: usize) -> PathBuf {
@@ -177,8 +195,10 @@ impl Cluster {
             self.apply_service(world.service);
         }
         for step in begun {
-            if let Fault::Moved { to } = step.fault {
-                self.robot.set_route(FAILOVER_IP, Some(server(to)));
+            match step.fault {
+                Fault::Moved { to } => self.robot.set_route(FAILOVER_IPS[0], Some(server(to))),
+                Fault::Reset { node } => self.ways[node].cut(),
+                _ => {}
             }
         }
         self.world = world.clone();
@@ -226,6 +246,9 @@ impl Cluster {
                 self.ways[node].cut();
             }
         }
+        if now.clock != before.clock {
+            self.clocks.set(node, now.clock)?;
+        }
         if now.wrong_password != before.wrong_password {
             self.write_password(node, !now.wrong_password)?;
         }
@@ -240,12 +263,12 @@ impl Cluster {
 
     fn apply_service(&self, service: Option<Service>) {
         self.robot.clear_orders();
-        self.robot.lock(FAILOVER_IP, Duration::ZERO, false);
+        self.lock(Duration::ZERO, false);
         self.robot.set_switch_time(self.setup.switch_time);
         let order = |method, answer| self.robot.order(When::Always(method), answer);
         match service {
             None => {}
-            Some(Service::Locked) => self.robot.lock(FAILOVER_IP, LONGEST_LOCK, true),
+            Some(Service::Locked) => self.lock(LONGEST_LOCK, true),
             Some(Service::Slow(time)) => self.robot.set_switch_time(time),
             Some(Service::Unanswered) => order(Method::Post, Answer::lost()),
             Some(Service::Early) => order(Method::Post, Answer::early()),
@@ -260,6 +283,12 @@ impl Cluster {
         }
     }
 
+    fn lock(&self, time: Duration, processing: bool) {
+        for ip in self.addresses() {
+            self.robot.lock(*ip, time, processing);
+        }
+    }
+
     /// The nodes that run and say that they are Lord.
     pub fn lords(&self) -> Vec<usize> {
         let is_lord = |node: &usize| {
@@ -270,10 +299,19 @@ impl Cluster {
         (0..self.nodes.len()).filter(is_lord).collect()
     }
 
-    /// The node that the address leads to.
+    /// The node that all addresses lead to.
     pub fn route(&self) -> Option<usize> {
-        let route = self.robot.route(FAILOVER_IP)?;
-        (0..self.nodes.len()).find(|node| server(*node) == route)
+        let leads_to = |node: &usize| {
+            let is_routed = |ip: &IpAddr| self.robot.route(*ip) == Some(server(*node));
+            self.addresses().iter().all(is_routed)
+        };
+        (0..self.nodes.len()).find(leads_to)
+    }
+
+    /// Where the addresses lead.
+    pub fn routes(&self) -> Vec<Option<IpAddr>> {
+        let addresses = self.addresses().iter();
+        addresses.map(|ip| self.robot.route(*ip)).collect()
     }
 
     /// The logs of a node's processes, the last one included.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::clock::SKEW_TOLERANCE;
 use testbed::tcp_relay::State;
 use testbed::uwsgi::Quality;
 
@@ -78,8 +79,17 @@ pub enum Fault {
         quality: Quality,
     },
     Service(Service),
+    /// The connections to the webservice are reset, and new ones pass.
+    Reset {
+        node: usize,
+    },
     WrongPassword {
         node: usize,
+    },
+    /// Its clock is so many seconds fast.
+    Clock {
+        node: usize,
+        seconds: i64,
     },
     Sick {
         node: usize,
@@ -124,6 +134,8 @@ pub struct Condition {
     pub quality: Quality,
     pub way: State,
     pub wrong_password: bool,
+    /// How fast its clock is, in seconds.
+    pub clock: i64,
     pub sick: bool,
 }
 
@@ -146,6 +158,7 @@ impl World {
             quality: Quality::default(),
             way: State::Open,
             wrong_password: false,
+            clock: 0,
             sick: false,
         };
         World {
@@ -192,7 +205,8 @@ impl World {
             Fault::Service(service) => self.service = Some(service),
             Fault::WrongPassword { node } => self.nodes[node].wrong_password = true,
             Fault::Sick { node } => self.nodes[node].sick = true,
-            Fault::Moved { .. } => {}
+            Fault::Clock { node, seconds } => self.nodes[node].clock = seconds,
+            Fault::Reset { .. } | Fault::Moved { .. } => {}
         }
     }
 
@@ -214,12 +228,14 @@ impl World {
 impl Condition {
     /// Its peers hear nothing of it.
     pub fn is_silent(&self) -> bool {
-        self.down.is_some() || self.frozen || self.mute
+        // Its peers refuse what seems old to them.
+        self.down.is_some() || self.frozen || self.mute || self.clock <= -SKEW_TOLERANCE
     }
 
     /// It votes, and knows the others' votes.
     pub fn is_connected(&self) -> bool {
-        !self.is_silent() && !self.deaf && !self.reloads && self.quality == Quality::default()
+        let hears = !self.deaf && self.clock < SKEW_TOLERANCE;
+        !self.is_silent() && hears && !self.reloads && self.quality == Quality::default()
     }
 
     /// It can take over.
@@ -258,5 +274,21 @@ mod tests {
         assert_eq!(World::at(3, &steps, second(7)), World::sound(3));
         let world = World::at(3, &steps, second(1));
         assert!(!world.is_open(0, 1) && !world.is_open(1, 0) && world.is_open(1, 2));
+    }
+
+    #[test]
+    fn a_clock_that_is_far_off_makes_a_node_silent_or_deaf() {
+        for (clock, is_silent, is_connected) in [
+            (0, false, true),
+            (45, false, true),
+            (-45, false, true),
+            (75, false, false),
+            (-75, true, false),
+        ] {
+            let mut node = World::sound(1).nodes[0];
+            node.clock = clock;
+            let seen = (node.is_silent(), node.is_connected());
+            assert_eq!(seen, (is_silent, is_connected), "{clock}");
+        }
     }
 }

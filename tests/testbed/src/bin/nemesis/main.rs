@@ -1,12 +1,13 @@
 //! `make nemesis`: rounds of random faults on a legion of real uWSGI nodes.
 //!
 //! A round is planned from a seed (`plan`, with the faults of `fault`) and carried out on a `cluster`
-//! of nodes (`member`) whose ways to each other and to the webservice can be cut; `view` reads what each node
-//! logs, `timeline` notes what the webservice did, `absence` when a node was away, `outage` for how
-//! long there was no Lord, and `rules` says what must hold. `report` prints
-//! the rounds in which something did not.
+//! of nodes (`member`) whose ways to each other and to the webservice can be cut, and whose clocks can be
+//! stepped (`clock`). `view` reads what each node logs, `timeline` notes what the webservice did, `absence`
+//! when a node was away, `outage` for how long there was no Lord, and `rules` says what must hold. `report`
+//! prints the rounds in which something did not.
 
 mod absence;
+mod clock;
 mod cluster;
 mod fault;
 mod member;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use testbed::tcp_relay::State;
 
 use crate::fault::{Condition, World};
-use crate::plan::Setup;
+use crate::plan::{MOST_TOLERATED, Setup};
 
 /// While a majority is well connected and the webservice works, there is a Lord with the address
 /// after this time at the latest.
@@ -21,19 +21,24 @@ pub struct Outage {
     able: Vec<bool>,
     /// When a request may have been left without an answer, for the last time.
     unanswered: Option<Instant>,
+    /// When a node's clock was last wrong.
+    wrong_clock: Option<Instant>,
     /// The address was moved by hand, and nobody has noticed yet.
     is_moved: bool,
 }
 
 impl Outage {
     pub fn of(setup: &Setup) -> Outage {
+        // One takeover follows the other.
+        let addresses = u32::try_from(setup.addresses).expect("one or two");
         Outage {
             quorum: setup.nodes / 2 + 1,
-            timeout: Duration::from_secs(setup.timeout),
-            deadline: Duration::from_secs(setup.deadline),
+            timeout: Duration::from_secs(setup.timeout) * addresses,
+            deadline: Duration::from_secs(setup.deadline) * addresses,
             since: None,
             able: Vec::new(),
             unanswered: None,
+            wrong_clock: None,
             is_moved: false,
         }
     }
@@ -41,6 +46,11 @@ impl Outage {
     /// Somebody has moved the address.
     pub fn note_moved(&mut self) {
         self.is_moved = true;
+    }
+
+    /// A request may have lost its answer.
+    pub fn note_reset(&mut self) {
+        self.unanswered = Some(Instant::now());
     }
 
     /// Whether there has been no Lord with the address for too long: longer than what is returned.
@@ -76,6 +86,9 @@ impl Outage {
         if world.service.is_some() || world.nodes.iter().any(is_cut_off) {
             self.unanswered = Some(now);
         }
+        if world.nodes.iter().any(|node| node.clock != 0) {
+            self.wrong_clock = Some(now);
+        }
         if !is_good {
             self.since = None;
             return None;
@@ -84,11 +97,18 @@ impl Outage {
         let is_waiting = self
             .unanswered
             .is_some_and(|since| now.duration_since(since) < LONGEST + self.timeout);
+        // A peer that died just before a clock was set back is dropped so much later.
+        let set_back = Duration::from_secs(MOST_TOLERATED.unsigned_abs());
+        let is_recent = |since: Instant| now.duration_since(since) < LONGEST + set_back;
+        let more = match self.wrong_clock.is_some_and(is_recent) {
+            true => set_back,
+            false => Duration::ZERO,
+        };
         Some(match connected().any(is_cut_off) {
             // A node that has sent a POST, and is then cut off, waits until the deadline.
-            true => LONGEST + self.deadline,
-            false if is_waiting => LONGEST + self.timeout,
-            false => LONGEST,
+            true => LONGEST + self.deadline + more,
+            false if is_waiting => LONGEST + self.timeout + more,
+            false => LONGEST + more,
         })
     }
 }

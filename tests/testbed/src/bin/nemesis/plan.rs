@@ -6,15 +6,21 @@ use fastrand::Rng;
 use testbed::tcp_relay::State;
 use testbed::uwsgi::Quality;
 
+use crate::clock::SKEW_TOLERANCE;
 use crate::fault::{Direction, Exit, Fault, RELOAD, Service, Step};
 
 /// How long a round is in trouble. Then everything heals.
 pub const TROUBLE: Duration = Duration::from_secs(60);
 
+/// The largest step of a clock, in seconds, after which a node stays in its legion.
+pub const MOST_TOLERATED: i64 = SKEW_TOLERANCE - 15;
+
 /// The settings of a round.
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub nodes: usize,
+    /// How many failover IPs the legion has.
+    pub addresses: usize,
     /// How long a switch takes.
     pub switch_time: Duration,
     /// The keys of the same name, in seconds.
@@ -41,6 +47,7 @@ impl Plan {
         let (timeout, deadline) = random.choice([(10, 45), (10, 45), (60, 300)]).expect("one");
         let setup = Setup {
             nodes,
+            addresses: random.choice([1, 1, 2]).expect("one"),
             switch_time: millis(&mut random, 100, 3000),
             timeout,
             deadline,
@@ -137,7 +144,7 @@ impl Steps {
     fn any(&mut self) -> (Fault, Duration) {
         let node = self.node();
         let lasts = self.span();
-        let fault = match self.random.u8(0..23) {
+        let fault = match self.random.u8(0..26) {
             0..6 => self.absence(node),
             6 | 7 => return (Fault::Reload { node }, RELOAD),
             8 | 9 => Fault::NoPeers {
@@ -170,6 +177,11 @@ impl Steps {
             },
             17..20 => Fault::Service(self.service()),
             20 | 21 => Fault::WrongPassword { node },
+            22 => return (Fault::Reset { node }, Duration::ZERO),
+            23 | 24 => Fault::Clock {
+                node,
+                seconds: self.clock_step(),
+            },
             _ if self.health => Fault::Sick { node },
             _ => Fault::Isolated { node },
         };
@@ -184,6 +196,18 @@ impl Steps {
             3 => Service::Early,
             4 => Service::Unavailable,
             _ => Service::RateLimited,
+        }
+    }
+
+    /// Seconds forwards or back: fewer than its peers tolerate, or many more.
+    fn clock_step(&mut self) -> i64 {
+        let seconds = match self.random.bool() {
+            true => self.random.i64(5..=MOST_TOLERATED),
+            false => self.random.i64(SKEW_TOLERANCE + 15..=3600),
+        };
+        match self.random.bool() {
+            true => seconds,
+            false => -seconds,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What must hold: always, and when everything has healed.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use testbed::robot::Received;
@@ -13,7 +14,7 @@ use crate::plan::Setup;
 use crate::timeline::before;
 use crate::view::{Standing, begins_takeover, claim};
 
-/// After everything has healed, the right Lord has the address within this time,
+/// After everything has healed, the right Lord has the addresses within this time,
 pub const TO_SETTLE: Duration = Duration::from_secs(90);
 /// and nothing moves for so long.
 pub const QUIET: Duration = Duration::from_secs(30);
@@ -40,13 +41,22 @@ pub struct Violation {
     pub rule: String,
 }
 
+/// A success that a node has logged.
+struct Claim {
+    at: Instant,
+    node: usize,
+    /// The address.
+    ip: IpAddr,
+    line: String,
+}
+
 /// Watches a cluster.
 pub struct Rules {
     outage: Outage,
-    /// Since when the right Lord has the address, and how many POSTs there were then.
+    /// Since when the right Lord has the addresses, and how many POSTs there were then.
     settled: Option<(Instant, usize)>,
     /// Successes that were logged, by node, and are not judged yet.
-    claims: Vec<(Instant, usize, String)>,
+    claims: Vec<Claim>,
     pub violations: Vec<Violation>,
 }
 
@@ -70,9 +80,13 @@ impl Rules {
             self.observe_node(cluster, node);
         }
         self.judge_claims(cluster);
-        let is_move = |step: &Step| matches!(step.fault, Fault::Moved { .. });
-        if begun.iter().any(is_move) {
-            self.outage.note_moved();
+        for step in begun {
+            if matches!(step.fault, Fault::Moved { .. }) {
+                self.outage.note_moved();
+            }
+            if matches!(step.fault, Fault::Reset { .. }) {
+                self.outage.note_reset();
+            }
         }
         self.observe_outage(cluster, world);
         self.observe_settled(cluster);
@@ -90,25 +104,24 @@ impl Rules {
             if begins_takeover(&line) {
                 cluster.nodes[node].takeovers.push(at);
             }
-            if claim(&line).is_some_and(|claimed| claimed == server(node).to_string()) {
-                self.claims.push((at, node, line));
+            let claimed = claim(&line).filter(|(_, to)| *to == server(node).to_string());
+            if let Some(ip) = claimed.and_then(|(ip, _)| ip.parse().ok()) {
+                self.claims.push(Claim { at, node, ip, line });
             }
         }
     }
 
     /// No success is logged that the webservice contradicts.
     fn judge_claims(&mut self, cluster: &Cluster) {
-        let is_known = |claim: &(Instant, usize, String)| claim.0.elapsed() >= BUSY;
-        let (known, later) = self.claims.drain(..).partition(is_known);
+        let is_known = |claim: &Claim| claim.at.elapsed() >= BUSY;
+        let (known, later): (Vec<Claim>, _) = self.claims.drain(..).partition(is_known);
         self.claims = later;
-        let known: Vec<(Instant, usize, String)> = known;
-        for (at, node, line) in known {
-            if !is_true(cluster, node, at) {
-                self.broken(
-                    at,
-                    format!("node {node} logs a success that is none: {line}"),
-                );
-            }
+        for claim in known.iter().filter(|claim| !is_true(cluster, claim)) {
+            let Claim { at, node, line, .. } = claim;
+            self.broken(
+                *at,
+                format!("node {node} logs a success that is none: {line}"),
+            );
         }
     }
 
@@ -117,9 +130,10 @@ impl Rules {
         let has_both = matches!(lords[..], [lord] if route == Some(lord));
         let now = Instant::now();
         if let Some(patience) = self.outage.observe(now, world, has_both) {
+            let routes = cluster.routes();
             let rule = format!(
-                "no Lord with the address for {patience:?}, although a majority is well connected \
-                 and the webservice works: Lords {lords:?}, route {route:?}"
+                "no Lord with the addresses for {patience:?}, although a majority is well \
+                 connected and the webservice works: Lords {lords:?}, routes {routes:?}"
             );
             self.broken(now, rule);
         }
@@ -136,7 +150,7 @@ impl Rules {
         };
     }
 
-    /// Since when the best that stands is Lord and has the address.
+    /// Since when the best that stands is Lord and has the addresses.
     pub fn settled(&self) -> Option<Instant> {
         self.settled.map(|(since, _)| since)
     }
@@ -148,8 +162,8 @@ impl Rules {
             .iter()
             .map(|member| member.view.as_ref().map(|view| view.standing))
             .collect();
-        let (lords, route) = (cluster.lords(), cluster.route());
-        let rule = format!("{how}: Lords {lords:?}, route {route:?}, standings {standings:?}");
+        let (lords, routes) = (cluster.lords(), cluster.routes());
+        let rule = format!("{how}: Lords {lords:?}, routes {routes:?}, standings {standings:?}");
         self.broken(Instant::now(), rule);
     }
 
@@ -234,7 +248,8 @@ fn best(cluster: &Cluster) -> Option<usize> {
 
 /// Whether the address was this node's when it said so, or a moment ago. One that was held up says
 /// what it heard before.
-fn is_true(cluster: &Cluster, node: usize, at: Instant) -> bool {
+fn is_true(cluster: &Cluster, claim: &Claim) -> bool {
+    let Claim { at, node, ip, .. } = *claim;
     let absences = &cluster.nodes[node].absences;
     let recently = before(at, REPORTED);
     let held_up = [&absences.frozen, &absences.stalled]
@@ -242,5 +257,6 @@ fn is_true(cluster: &Cluster, node: usize, at: Instant) -> bool {
         .filter_map(|spans| spans.last_since(recently));
     let from = held_up.map(|since| before(since, REPORTED)).min();
     let from = from.map_or(recently, |from| from.min(recently));
-    cluster.timeline.was_routed(server(node), from, at + BUSY)
+    let timeline = &cluster.timeline;
+    timeline.was_routed(ip, server(node), from, at + BUSY)
 }

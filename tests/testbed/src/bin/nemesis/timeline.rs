@@ -1,4 +1,4 @@
-//! What has happened in a round, by the clock: the routes of the address, and what the webservice did.
+//! What has happened in a round, by the clock: the routes of the addresses, and what the webservice did.
 
 use std::net::IpAddr;
 use std::sync::mpsc::Receiver;
@@ -10,7 +10,7 @@ use testbed::robot::Event;
 
 #[derive(Default)]
 struct Past {
-    routes: Vec<(Instant, Option<IpAddr>)>,
+    routes: Vec<(Instant, IpAddr, Option<IpAddr>)>,
     lines: Vec<(Instant, String)>,
 }
 
@@ -33,18 +33,19 @@ impl Timeline {
     fn note(&self, event: &Event) {
         let now = Instant::now();
         let mut past = self.lock();
-        if let Event::Routed { to, .. } = event {
-            past.routes.push((now, *to));
+        if let Event::Routed { ip, to } = event {
+            past.routes.push((now, *ip, *to));
         }
         past.lines.push((now, event.to_string()));
     }
 
-    /// Whether the address was routed there at any time between the two.
-    pub fn was_routed(&self, to: IpAddr, from: Instant, until: Instant) -> bool {
+    /// Whether an address was routed there at any time between the two.
+    pub fn was_routed(&self, ip: IpAddr, to: IpAddr, from: Instant, until: Instant) -> bool {
         let past = self.lock();
-        let ends = past.routes.iter().skip(1).map(|(at, _)| Some(*at));
-        let mut spans = past.routes.iter().zip(ends.chain([None]));
-        spans.any(|((begin, route), end)| {
+        let routes = || past.routes.iter().filter(|(_, routed, _)| *routed == ip);
+        let ends = routes().skip(1).map(|(at, ..)| Some(*at));
+        let mut spans = routes().zip(ends.chain([None]));
+        spans.any(|((begin, _, route), end)| {
             *route == Some(to) && *begin <= until && end.is_none_or(|end| end >= from)
         })
     }
@@ -94,10 +95,10 @@ mod tests {
             }
         }
         let now = Instant::now();
-        assert!(timeline.was_routed(here, start, now));
-        assert!(timeline.was_routed(there, start, now));
-        assert!(!timeline.was_routed(here, now, now));
-        assert!(timeline.was_routed(there, now, now));
-        assert!(!timeline.was_routed(ip, start, now));
+        assert!(timeline.was_routed(ip, here, start, now));
+        assert!(timeline.was_routed(ip, there, start, now));
+        assert!(!timeline.was_routed(ip, here, now, now));
+        assert!(timeline.was_routed(ip, there, now, now));
+        assert!(!timeline.was_routed(ip, ip, start, now));
     }
 }

@@ -83,19 +83,21 @@ impl View {
     }
 }
 
-/// What a line of the log claims to be the address's server.
-pub fn claim(line: &str) -> Option<&str> {
+/// The address and the server that it is routed to, as a line of the log claims.
+pub fn claim(line: &str) -> Option<(&str, &str)> {
     if line.contains("WARNING") || line.contains("ERROR") {
         return None;
     }
-    let (_, rest) = line.split_once("4.4.4.4 is routed to ")?;
-    rest.split_once(" (").map(|(server, _)| server)
+    let (ip, rest) = line.split_once(" is routed to ")?;
+    let ip = ip.strip_prefix("[hetzner-failoverip] ")?;
+    rest.split_once(" (").map(|(server, _)| (ip, server))
 }
 
 /// Whether a takeover begins with this line.
 pub fn begins_takeover(line: &str) -> bool {
-    let rest = line.strip_prefix("[hetzner-failoverip] 4.4.4.4 -> ");
-    rest.is_some_and(|server| !server.contains(':'))
+    let rest = line.strip_prefix("[hetzner-failoverip] ");
+    let server = rest.and_then(|rest| rest.split_once(" -> "));
+    server.is_some_and(|(_, server)| !server.contains(':'))
 }
 
 #[cfg(test)]
@@ -104,10 +106,10 @@ mod tests {
 
     #[test]
     fn a_success_claims_a_server() {
-        for (line, server) in [
+        for (line, claimed) in [
             (
                 "[hetzner-failoverip] 4.4.4.4 is routed to 1.1.1.1 (after 1.0 s, 1 request)",
-                Some("1.1.1.1"),
+                Some(("4.4.4.4", "1.1.1.1")),
             ),
             (
                 "[hetzner-failoverip] ERROR 4.4.4.4 is not routed to 1.1.1.1: x (y)",
@@ -118,7 +120,7 @@ mod tests {
                 None,
             ),
         ] {
-            assert_eq!(claim(line), server, "{line}");
+            assert_eq!(claim(line), claimed, "{line}");
         }
     }
 
