@@ -17,7 +17,7 @@ use crate::view::{Standing, begins_takeover, claim};
 /// After everything has healed, the right Lord has the addresses within this time,
 pub const TO_SETTLE: Duration = Duration::from_secs(90);
 /// and nothing moves for so long.
-pub const QUIET: Duration = Duration::from_secs(30);
+pub const QUIET: Duration = Duration::from_secs(60);
 /// A success may be logged so long after the webservice said it.
 const REPORTED: Duration = Duration::from_secs(3);
 /// For so long the threads that write the timeline may be late on a busy machine.
