@@ -15,6 +15,7 @@ macro_rules! tests {
 mod boot;
 mod build;
 mod by_hand;
+mod cloud;
 mod command;
 mod framing;
 mod hooks;
@@ -79,6 +80,9 @@ fn main() -> ExitCode {
             soak::TESTS,
             command::TESTS,
             by_hand::TESTS,
+            cloud::rows::TESTS,
+            cloud::moves::TESTS,
+            cloud::boot::TESTS,
         ]
         .concat();
         if older::plugin().is_some() {
