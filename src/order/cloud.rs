@@ -93,7 +93,7 @@ pub fn validate(
 }
 
 /// A token is sent as it is in a header.
-fn token(value: &[u8]) -> Result<(), Reason> {
+pub(super) fn token(value: &[u8]) -> Result<(), Reason> {
     match value.iter().all(u8::is_ascii_graphic) {
         true => Ok(()),
         false => Err(Reason::TokenCharacter),

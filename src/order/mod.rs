@@ -250,8 +250,12 @@ impl Order {
     /// What is wrong with the file of the password or the token now, if there is one.
     pub fn check_secret_file(&self) -> Option<Mistake> {
         let source = self.secret();
-        let error = source.get().err()?;
-        Some(Mistake::new(source.key, error.into()))
+        let reason = match (source.get(), &self.service) {
+            (Err(error), _) => error.into(),
+            (Ok(_), Service::Robot(_)) => return None,
+            (Ok(token), Service::Cloud(_)) => cloud::token(token.expose()).err()?,
+        };
+        Some(Mistake::new(source.key, reason))
     }
 
     /// What is allowed but dangerous or useless, one sentence each.
