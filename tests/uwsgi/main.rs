@@ -82,6 +82,7 @@ fn main() -> ExitCode {
             by_hand::TESTS,
             cloud::rows::TESTS,
             cloud::moves::TESTS,
+            cloud::alias::TESTS,
             cloud::boot::TESTS,
         ]
         .concat();

@@ -1,5 +1,6 @@
 //! `hetzner-floatingip` and `hetzner-aliasip` in a real uWSGI and over TLS, against the mock Cloud.
 
+pub mod alias;
 pub mod boot;
 pub mod moves;
 pub mod rows;
@@ -28,7 +29,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 1] = [Kind::Floating];
+    pub const ALL: [Kind; 2] = [Kind::Floating, Kind::Alias];
 
     pub fn action(self) -> &'static str {
         match self {
@@ -245,7 +246,7 @@ impl Run {
 /// What is true of every takeover, whatever happens to it: the token is in no line of the log, nothing
 /// is polled more often than every 0.5 s, and no alias IP is lost that nobody moves.
 #[track_caller]
-fn keeps_its_promises(cloud: &Cloud, node: &Node, explained: &str) {
+pub fn keeps_its_promises(cloud: &Cloud, node: &Node, explained: &str) {
     for line in node.log().lines() {
         assert!(!line.contains(&token()), "the token is in the log: {line}");
     }

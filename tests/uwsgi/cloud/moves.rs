@@ -268,21 +268,20 @@ fn cloud_server_by_id_or_name(context: &Context) {
 /// project.
 fn cloud_what_is_not_in_the_project_is_named(context: &Context) {
     for kind in Kind::ALL {
-        for (server, changes, part) in [
-            (
-                "node2.example.org",
-                0,
-                "there is no server node2.example.org in the token's project: server must be this \
-                 server's name or id as the Cloud Console shows it",
-            ),
-            (
-                "4343",
-                usize::from(kind == Kind::Floating),
-                "404 not_found (server not found)",
-            ),
-        ] {
+        let no_server = |server: &str| {
+            format!(
+                "there is no server {server} in the token's project: server must be this server's \
+                 name or id as the Cloud Console shows it"
+            )
+        };
+        let (changes, unknown_id) = match kind {
+            Kind::Floating => (1, "404 not_found (server not found)".into()),
+            Kind::Alias => (0, no_server("4343")),
+        };
+        let name = "node2.example.org";
+        for (server, changes, part) in [(name, 0, no_server(name)), ("4343", changes, unknown_id)] {
             let run = Run::start(context, kind, cloud(), &format!("server={server}"));
-            run.fails_at_once(changes, part);
+            run.fails_at_once(changes, &part);
         }
     }
     let other = cloud_with(|settings| settings.floating_ips.clear());
