@@ -27,6 +27,9 @@ use crate::takeover::{Change, Look, Problem, Provider, Tempo};
 /// node is elected.
 const TURN: Duration = Duration::from_secs(10);
 
+/// How long reads may still show the address at the server that it was taken off.
+const LAG: Duration = Duration::from_secs(5);
+
 /// An alias IP, and what is known of it.
 pub struct Alias {
     pub(super) api: Api,
@@ -45,6 +48,8 @@ pub struct Alias {
     /// A step may be running, or reads may not show it yet.
     is_in_doubt: bool,
     release: Release,
+    /// The server that it was taken off, and since when.
+    released: Option<(u64, Instant)>,
 }
 
 /// Whether this takeover took the address off its old server.
@@ -105,6 +110,7 @@ impl Alias {
             action: None,
             is_in_doubt: false,
             release: Release::No,
+            released: None,
         })
     }
 
@@ -130,6 +136,7 @@ impl Alias {
                     if (step, self.goal) == (Step::Release, Goal::Here) {
                         self.is_in_doubt = false;
                         self.release = Release::Yes;
+                        self.released = self.released.map(|(server, _)| (server, Instant::now()));
                         return Ok(Look::HalfDone);
                     }
                 }
@@ -273,6 +280,14 @@ impl Alias {
             // Reads may still show it at its old server.
             (known @ (Release::No | Release::Yes), _) => known,
         };
+        let late = holder
+            .as_ref()
+            .filter(|holder| self.just_released() == Some(holder.id));
+        if let Some(server) = late {
+            let server = server.title(&self.api);
+            let problem = CloudProblem::ShownLate { ip, server };
+            return Err(Trouble::new(Kind::Passing, problem).into());
+        }
         let (step, server) = match holder {
             Some(holder) => (Step::Release, holder),
             None => (Step::Set, us),
@@ -294,6 +309,14 @@ impl Alias {
         }))
     }
 
+    /// The server that the address has just been taken off. Until reads show that, another such request
+    /// would change nothing, and whoever writes the list that they show brings the address back.
+    fn just_released(&self) -> Option<u64> {
+        let recent = self.released.filter(|(_, at)| at.elapsed() < LAG);
+        let (server, _) = recent.filter(|_| self.release == Release::Yes)?;
+        Some(server)
+    }
+
     fn request(&mut self, write: &Write, end: Instant) -> Change {
         let path = format!("/servers/{}/actions/change_alias_ips", write.server);
         let body = json!({"network": write.network, "alias_ips": write.aliases});
@@ -304,6 +327,9 @@ impl Alias {
         };
         if is_open && self.release == Release::No && write.step == Step::Release {
             self.release = Release::Perhaps;
+        }
+        if write.step == Step::Release {
+            self.released = Some((write.server, Instant::now()));
         }
         let change = match answer {
             Ok(action) => {
@@ -341,6 +367,7 @@ impl Provider for Alias {
         };
         match &change {
             Change::Running(_) => {}
+            Change::Unready(_) if self.just_released().is_some() => {}
             Change::Done
             | Change::Accepted(_)
             | Change::Failing(_)

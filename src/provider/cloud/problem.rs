@@ -97,6 +97,8 @@ pub enum CloudProblem {
         server: String,
         network: u64,
     },
+    #[error("{ip} was taken off {server}, and the Cloud API still shows it there")]
+    ShownLate { ip: Ipv4Addr, server: String },
     #[error("another alias IP of this node is being moved first")]
     OthersTurn,
 }
