@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     cloud_row_3xx_fails_at_once_naming_the_host,
     cloud_row_another_4xx_fails_at_once,
     cloud_row_a_refused_token_fails_at_once,
+    cloud_row_a_lost_change_that_did_nothing_is_requested_again,
     cloud_row_a_lost_answer_to_a_change_is_looked_after,
     cloud_row_a_lost_answer_to_a_read_is_asked_for_again,
     cloud_row_no_connection_is_tried_again,
@@ -150,12 +151,14 @@ fn cloud_row_passing_errors_of_a_read_are_tried_again(context: &Context) {
 }
 
 fn cloud_row_passing_errors_for_ever_end_at_the_deadline(context: &Context) {
-    for kind in Kind::ALL {
+    let runs = Kind::ALL.map(|kind| {
         let cloud = cloud();
         cloud.order(When::Always(kind.changes()), Refusal::Locked);
-        let run = Run::start(context, kind, cloud, "timeout=1,deadline=9");
+        Run::start(context, kind, cloud, "timeout=1,deadline=9")
+    });
+    for run in runs {
         let line = run.fails("423 locked (");
-        let holder = match kind {
+        let holder = match run.kind {
             Kind::Floating => "server 42",
             Kind::Alias => "server node1 (42)",
         };
@@ -294,29 +297,32 @@ pub fn mangled() -> Vec<Fault> {
 }
 
 /// The 5th of what goes wrong for others: no retry, and no time limit.
+fn cloud_row_a_lost_change_that_did_nothing_is_requested_again(context: &Context) {
+    let runs = Kind::ALL.map(|kind| each(context, kind, lost(), &kind.changes()));
+    for (run, _) in runs.into_iter().flatten() {
+        run.succeeds_with(1 + run.kind.steps());
+    }
+}
+
 fn cloud_row_a_lost_answer_to_a_change_is_looked_after(context: &Context) {
-    for kind in Kind::ALL {
-        // Nothing was done, so it is requested again.
-        for (run, _) in each(context, kind, lost(), &kind.changes()) {
-            run.succeeds_with(1 + kind.steps());
-        }
-        // It was done, so it is not.
-        let applied = lost()
-            .into_iter()
-            .map(|fault| Fault::ApplyThen(Box::new(fault)));
-        for (run, _) in each(context, kind, applied.chain(mangled()), &kind.changes()) {
-            run.succeeds_with(kind.steps());
-        }
+    let runs = Kind::ALL.map(|kind| {
+        let applied = lost().into_iter();
+        let applied = applied.map(|fault| Fault::ApplyThen(Box::new(fault)));
+        each(context, kind, applied.chain(mangled()), &kind.changes())
+    });
+    for (run, _) in runs.into_iter().flatten() {
+        run.succeeds_with(run.kind.steps());
     }
 }
 
 fn cloud_row_a_lost_answer_to_a_read_is_asked_for_again(context: &Context) {
     for kind in Kind::ALL {
-        for requests in [Requests::READS, Requests::ACTION] {
+        let runs = [Requests::READS, Requests::ACTION].map(|requests| {
             let faults = lost().into_iter().chain(mangled());
-            for (run, _) in each(context, kind, faults, &requests) {
-                run.succeeds_with(kind.steps());
-            }
+            each(context, kind, faults, &requests)
+        });
+        for (run, _) in runs.into_iter().flatten() {
+            run.succeeds_with(kind.steps());
         }
     }
 }
@@ -347,8 +353,7 @@ fn cloud_row_no_connection_is_tried_again(context: &Context) {
 
 /// Another node may have a connection.
 fn cloud_row_no_connection_at_all_fails(context: &Context) {
-    for kind in Kind::ALL {
-        let run = no_connection(context, kind, "");
+    for run in Kind::ALL.map(|kind| no_connection(context, kind, "")) {
         run.fails("(no connection for 1");
         assert_eq!(run.cloud.requests().len(), 0);
     }
