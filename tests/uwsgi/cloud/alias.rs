@@ -107,14 +107,14 @@ fn cloud_alias_half_moved_outlives_an_outage(context: &Context) {
         let run = released(context, "timeout=1").named(&fault);
         run.cloud.order(When::Always(Requests::ALL), fault);
         run.cloud.cut_connections();
-        (run, sign)
-    });
-    for (run, sign) in runs {
         let asked = run.cloud.requests().len();
+        (run, sign, asked)
+    });
+    for (run, sign, asked) in runs {
         // Reads fail, and the tries to change something, too.
         let failed = run
             .cloud
-            .wait_for_requests(Requests::ALL, asked + 6, PATIENCE);
+            .wait_for_requests(Requests::ALL, asked + 5, PATIENCE);
         assert!(failed, "{}", run.explain());
         assert!(
             sign == "closed" || run.node.log().contains(sign),
