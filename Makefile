@@ -1,6 +1,6 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak nemesis older-nodes memcheck arm64 fresh mock bench matrix build install dist deb sbom deb-test package-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak nemesis older-nodes memcheck arm64 fresh mock bench lab matrix build install dist deb sbom deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute)'
@@ -9,6 +9,7 @@ help:
 	@echo 'make nemesis         put random faults on legions of real nodes (ROUNDS=8 NODES=3 SEED=1)'
 	@echo 'make memcheck        run the tests with each uWSGI under valgrind (ten minutes)'
 	@echo 'make bench           compare the plugin with curl and write BENCHMARKS.md'
+	@echo 'make lab             measure the outage that a client sees, as root, and write docs/outage.md (four minutes)'
 	@echo 'make build           build the plugin for any uWSGI 2.0.x: target/dist/hetzner_plugin.so'
 	@echo 'make install         install it where uwsgi looks for plugins, or in PLUGINDIR, and its manual page in MANDIR (below DESTDIR)'
 	@echo 'make dist            build an archive in target/dist, identical for everyone who builds this commit'
@@ -65,6 +66,9 @@ mock:
 # BENCH contains options: make bench BENCH="--legions 2"
 bench:
 	@tests/bench.sh $(BENCH)
+
+lab:
+	@tests/lab.sh
 
 build:
 	@packaging/build.sh

@@ -232,6 +232,13 @@ impl Worker {
 }
 
 impl Quality {
+    /// Which of its first packets a relay with this seed and this quality loses.
+    pub fn losses(&self, seed: u64, packets: usize) -> Vec<bool> {
+        let mut random = Rng::with_seed(seed);
+        let fates = (0..packets).map(|_| self.fate(&mut random));
+        fates.map(|fate| fate.first.is_none()).collect()
+    }
+
     /// Takes the same number of random numbers for every packet, so that a change of quality does not
     /// change what happens to later packets.
     fn fate(&self, random: &mut Rng) -> Fate {
