@@ -59,7 +59,8 @@ uWSGI $("$uwsgi" --version), keepalived $(keepalived --version 2>&1 | sed -n '1s
 curl $(curl --version | sed -n '1s/curl \([^ ]*\).*/\1/p'), uwsgi-hetzner $(version).
 
 EOF
-"${CARGO_TARGET_DIR:-target}/debug/lab" report "$uwsgi" target/plugin "$failovers" >>"$scratch/report" &
+# The lab ends with this script, even if the script is killed.
+setpriv --pdeathsig KILL "${CARGO_TARGET_DIR:-target}/debug/lab" report "$uwsgi" target/plugin "$failovers" >>"$scratch/report" &
 pid=$!
 wait "$pid"
 pid=

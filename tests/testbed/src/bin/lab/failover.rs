@@ -112,6 +112,7 @@ pub fn carry_out(tools: &Tools, setup: Setup, phase: f64) -> Result<Outcome> {
 
     let posts = service.posts();
     service.order(setup.trouble);
+    eprintln!("lab: {setup}: server 1 loses its power");
     let killed = Instant::now();
     network.cut(0)?;
     hosts.remove(0).kill();
