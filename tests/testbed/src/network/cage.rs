@@ -77,6 +77,7 @@ fn run_inside() -> io::Result<ExitCode> {
             child.kill()?;
             // Returns when everything inside is gone.
             child.wait()?;
+            eprintln!("\nInterrupted: everything is stopped.");
             // As a shell does.
             return Ok(ExitCode::from(128 + signal as u8));
         }

@@ -7,12 +7,14 @@
 //! ```
 //!
 //! The failover IP is configured on all three servers; the router's route decides which one gets it.
-//! `cage` runs a program in namespaces that end with it, `namespace` is one network namespace, and
-//! `client` asks who answers.
+//! `cage` runs a program in namespaces that end with it, `namespace` is one network namespace, `route`
+//! follows a mock service, `web` answers on the servers, and `client` asks who does.
 
 pub mod cage;
 mod client;
 mod namespace;
+mod route;
+pub mod web;
 
 use std::fs;
 use std::io;
@@ -20,6 +22,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 pub use client::{Answer, Client};
 pub use namespace::{Namespace, ip, isolate};
+use route::route;
+pub use route::{Move, Moves};
 
 /// The failover IP.
 pub const FAILOVER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4));
@@ -27,6 +31,11 @@ pub const FAILOVER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4));
 pub const WEBSERVICE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 /// How many servers there are.
 pub const SERVERS: usize = 3;
+
+/// The server with this main IP.
+pub fn server_with(ip: IpAddr) -> Option<usize> {
+    (0..SERVERS).find(|&server| main_ip(server) == ip)
+}
 
 /// The main IP of a server, counted from 0: 1.1.1.1, 2.2.2.2, 3.3.3.3.
 pub fn main_ip(server: usize) -> IpAddr {
@@ -101,19 +110,5 @@ impl Network {
         self.servers[server].ip("link set eth0 up")?;
         // It went with the link.
         self.servers[server].ip(&format!("route add default via {n}.{n}.{n}.254"))
-    }
-}
-
-/// Routes the failover IP to a server, on a thread that the router's thread has started.
-///
-/// # Errors
-/// `ip` fails.
-pub fn route(to: Option<usize>) -> io::Result<()> {
-    match to {
-        Some(server) => ip(&format!(
-            "route replace {FAILOVER_IP} via {}",
-            main_ip(server)
-        )),
-        None => ip(&format!("route replace blackhole {FAILOVER_IP}")),
     }
 }

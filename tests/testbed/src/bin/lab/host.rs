@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use testbed::network::{FAILOVER_IP, Namespace, SERVERS, main_ip};
+use testbed::network::{FAILOVER_IP, Namespace, SERVERS, main_ip, web};
 use testbed::uwsgi::{Launch, Log, Node, process};
 
 use crate::service::Service;
@@ -18,15 +18,6 @@ use crate::{Result, Tools};
 
 /// The configuration that the package brings.
 const INI: &str = include_str!("../../../../../packaging/uwsgi.ini");
-/// The web application.
-const WEB: &str = "\
-plugin = who
-http-socket = 0.0.0.0:80
-processes = 2
-no-orphans = true
-disable-logging = true
-";
-
 /// Who moves the failover IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {
@@ -58,7 +49,7 @@ impl Host {
             Keeper::Keepalived => {
                 let keepalived = Keepalived::start(namespace, service, server)?;
                 (
-                    format!("[uwsgi]\nstrict = true\nmaster = true\n{WEB}"),
+                    format!("[uwsgi]\nstrict = true\nmaster = true\n{}", web::LINES),
                     Some(keepalived),
                 )
             }
@@ -115,7 +106,7 @@ pub fn legion_ini(service: &Service, server: usize, tolerance: u32, freq: u32) -
             Some((hook, _)) => format!("{hook} = failover {}\n", service.action(server)),
             None => format!("{line}\n"),
         });
-    lines.collect::<String>() + WEB
+    lines.collect::<String>() + web::LINES
 }
 
 /// keepalived with unicast VRRP, its default timers, and a script that calls curl.
@@ -235,23 +226,5 @@ pub fn wait_until_settled(hosts: &[Host], keeper: Keeper, patience: Duration) ->
             let logs: Vec<String> = hosts.iter().map(|host| host.log().text()).collect();
             Err(format!("the servers do not agree:\n{}", logs.join("\n\n")).into())
         }
-    }
-}
-
-/// A directory with the plugin and the web application, for `plugins-dir`.
-pub fn plugins(source: &Path) -> io::Result<tempfile::TempDir> {
-    let plugins = testbed::uwsgi::plugins_dir(&source.join("hetzner_plugin.so"))?;
-    let code = plugins.path().join("who.c");
-    fs::write(&code, include_str!("who.c"))?;
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-I"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../include"))
-        .arg("-o")
-        .arg(plugins.path().join("who_plugin.so"))
-        .arg(&code)
-        .status()?;
-    match compiled.success() {
-        true => Ok(plugins),
-        false => Err(io::Error::other("cc cannot compile the web application")),
     }
 }

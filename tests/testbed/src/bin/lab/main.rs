@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use testbed::network::{Network, cage};
+use testbed::network::{Network, cage, web};
 
 use failover::{Outcome, Setup};
 use host::Keeper;
@@ -121,7 +121,7 @@ fn run() -> Result<()> {
 fn tools(uwsgi: &str, plugins: &str) -> Result<Tools> {
     Ok(Tools {
         uwsgi: Path::new(uwsgi).canonicalize()?,
-        plugins: host::plugins(Path::new(plugins))?,
+        plugins: web::plugins(Path::new(plugins))?,
     })
 }
 

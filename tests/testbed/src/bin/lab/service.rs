@@ -4,13 +4,11 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use testbed::cloud::{self, Cloud, FloatingIp, Item};
-use testbed::mock::{self, Listen, Method};
-use testbed::network::{FAILOVER_IP, WEBSERVICE, main_ip, route};
+use testbed::mock::{Listen, Method};
+use testbed::network::{FAILOVER_IP, Move, Moves, WEBSERVICE, main_ip, server_with};
 use testbed::robot::{self, Robot};
 
 /// The id of the Floating IP.
@@ -54,9 +52,6 @@ enum Mock {
     Cloud(Cloud),
 }
 
-/// The failover IP has been routed to a server, or to none.
-type Moves = Arc<Mutex<Vec<(Instant, Option<usize>)>>>;
-
 pub struct Service {
     mock: Mock,
     moves: Moves,
@@ -65,8 +60,7 @@ pub struct Service {
 impl Service {
     /// Starts it at [`WEBSERVICE`], which must be an address of this thread's namespace: the router.
     pub fn start(kind: Kind, switch_time: Duration) -> io::Result<Service> {
-        let moves = Moves::default();
-        let mock = match kind {
+        let (mock, moves) = match kind {
             Kind::Robot => {
                 let robot = Robot::start(robot::Settings {
                     address: (WEBSERVICE, 443).into(),
@@ -74,11 +68,11 @@ impl Service {
                     switch_time,
                     ..robot::Settings::default()
                 })?;
-                follow(&robot, &moves, |event| match event {
+                let moves = Moves::follow(&robot, |event| match event {
                     robot::Event::Routed { to, .. } => Some(to.and_then(server_with)),
                     _ => None,
                 });
-                Mock::Robot(robot)
+                (Mock::Robot(robot), moves)
             }
             Kind::Cloud => {
                 let cloud = Cloud::start(cloud::Settings {
@@ -90,13 +84,13 @@ impl Service {
                     action_time: switch_time,
                     ..cloud::Settings::default()
                 })?;
-                follow(&cloud, &moves, |event| match event {
+                let moves = Moves::follow(&cloud, |event| match event {
                     cloud::Event::Moved { to, .. } => {
                         Some(to.map(|id| (id - FIRST_SERVER) as usize))
                     }
                     _ => None,
                 });
-                Mock::Cloud(cloud)
+                (Mock::Cloud(cloud), moves)
             }
         };
         Ok(Service { mock, moves })
@@ -196,32 +190,7 @@ impl Service {
     }
 
     /// Where the failover IP went so far, and when.
-    pub fn moves(&self) -> Vec<(Instant, Option<usize>)> {
-        let moves = self.moves.lock();
-        moves.unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn moves(&self) -> Vec<Move> {
+        self.moves.all()
     }
-}
-
-/// Makes the router's route what the service says, until the service ends.
-fn follow<S: mock::Service>(
-    server: &mock::Server<S>,
-    moves: &Moves,
-    moved: impl Fn(S::Event) -> Option<Option<usize>> + Send + 'static,
-) {
-    let (events, moves) = (server.events(), Arc::clone(moves));
-    thread::spawn(move || {
-        for to in events.into_iter().filter_map(moved) {
-            match route(to) {
-                Ok(()) => {
-                    let mut moves = moves.lock().unwrap_or_else(PoisonError::into_inner);
-                    moves.push((Instant::now(), to));
-                }
-                Err(error) => eprintln!("lab: ERROR the route cannot be changed: {error}"),
-            }
-        }
-    });
-}
-
-fn server_with(ip: std::net::IpAddr) -> Option<usize> {
-    (0..testbed::network::SERVERS).find(|&server| main_ip(server) == ip)
 }
