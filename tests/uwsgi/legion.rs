@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = tests![
     legion_lord_is_frozen_during_its_takeover,
     legion_lord_loses_its_quorum_after_a_recent_warning,
     legion_lord_is_not_heard_for_a_while,
+    legion_lord_is_not_heard_by_one_peer,
     legion_returns_after_a_short_suspension,
     legion_lord_is_shut_down,
     legion_lord_is_reloaded,
@@ -251,6 +252,26 @@ fn legion_lord_is_not_heard_for_a_while(context: &Context) {
         relay.set_open(true);
     }
     cluster.is_settled_on(0);
+}
+
+/// One peer alone takes the Lord for dead. That is a false alarm, and changes nothing.
+fn legion_lord_is_not_heard_by_one_peer(context: &Context) {
+    let mut cluster = Cluster::new(context, |_| {});
+    let relays = [1, 2].map(|peer| Relay::to(cluster.legion.ports[peer]));
+    cluster.start_behind(0, &relays);
+    cluster.start(1);
+    cluster.start(2);
+    cluster.is_settled_on(0);
+    let seen = |cluster: &Cluster| (cluster.robot.posts(), cluster.node(0).log().count(LORD));
+    let before = seen(&cluster);
+    for (relay, peer) in relays.iter().zip([1, 2]) {
+        relay.set_open(false);
+        cluster.wait(peer, "left Legion failover");
+        cluster.wait_for_rounds(peer, 3);
+        relay.set_open(true);
+        cluster.is_settled_on(0);
+    }
+    assert_eq!(seen(&cluster), before, "{}", cluster.logs());
 }
 
 /// The suspension may be over before the master's next cycle.
