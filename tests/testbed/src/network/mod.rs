@@ -101,14 +101,14 @@ impl Network {
         self.servers[server].ip("link set eth0 down")
     }
 
-    /// Connects a server again.
+    /// Connects a server, if it is not.
     ///
     /// # Errors
     /// `ip` fails.
-    pub fn reconnect(&self, server: usize) -> io::Result<()> {
+    pub fn connect(&self, server: usize) -> io::Result<()> {
         let n = server + 1;
         self.servers[server].ip("link set eth0 up")?;
-        // It went with the link.
-        self.servers[server].ip(&format!("route add default via {n}.{n}.{n}.254"))
+        // It goes with the link.
+        self.servers[server].ip(&format!("route replace default via {n}.{n}.{n}.254"))
     }
 }

@@ -1,11 +1,12 @@
 //! `make demo`: a failover between three uWSGI nodes on this machine.
 //!
-//! `story` tells it in three acts. `stage` contains the mock Robot and three servers. `screen` writes
-//! the output, and `timeline` its summary. `interrupt` ends the demo early, and `orphans` makes sure
-//! that nothing is left behind.
+//! `story` tells it in three acts. `stage` contains the mock Robot and three servers, and `place` is the
+//! network between them. `screen` writes the output, and `timeline` its summary. `interrupt` ends the
+//! demo early, and `orphans` makes sure that nothing is left behind.
 
 mod interrupt;
 mod orphans;
+mod place;
 mod screen;
 mod stage;
 mod story;
@@ -17,27 +18,42 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use testbed::network::cage;
 use testbed::uwsgi::Launch;
 
 use screen::Screen;
 use stage::Stage;
 
-const USAGE: &str = "usage: demo UWSGI PLUGINS_DIR
+const USAGE: &str = "usage: demo UWSGI PLUGINS_DIR [network]
 
   UWSGI        the uWSGI binary
-  PLUGINS_DIR  the directory that contains hetzner_plugin.so";
+  PLUGINS_DIR  the directory that contains hetzner_plugin.so
+  network      not on loopback, but in network namespaces, as root";
 
 fn main() -> ExitCode {
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
-    let [uwsgi, plugins_dir] = arguments.as_slice() else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    // Before any thread is started, so that all of them have the signals blocked.
-    let signals = interrupt::block();
-    orphans::adopt();
+    match arguments.as_slice() {
+        [uwsgi, plugins_dir] => {
+            // Before any thread is started, so that all of them have the signals blocked.
+            let signals = interrupt::block();
+            orphans::adopt();
+            play(launch(uwsgi, plugins_dir), Some(signals))
+        }
+        [uwsgi, plugins_dir, place] if place.as_os_str() == "network" => {
+            // It ends everything when it is interrupted.
+            cage::enclose(|| play(launch(uwsgi, plugins_dir), None))
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Plays on loopback, where it has to take care of signals, or in namespaces.
+fn play(launch: io::Result<Launch>, signals: Option<interrupt::Signals>) -> ExitCode {
     let screen = Arc::new(Screen::new());
-    match launch(uwsgi, plugins_dir).and_then(Stage::build) {
+    match launch.and_then(|launch| Stage::build(launch, signals.is_none())) {
         Ok(stage) => perform(&screen, stage, signals),
         Err(error) => {
             screen.failure(&format!("the demo cannot be set up: {error}"));
@@ -60,20 +76,20 @@ fn launch(uwsgi: &Path, plugins_dir: &Path) -> io::Result<Launch> {
     })
 }
 
-fn perform(screen: &Arc<Screen>, stage: Stage, signals: interrupt::Signals) -> ExitCode {
+fn perform(screen: &Arc<Screen>, stage: Stage, signals: Option<interrupt::Signals>) -> ExitCode {
     let stage = Arc::new(stage);
     // However this function ends.
     let _cleared = Cleared(Arc::clone(&stage));
-    signals.on_arrival({
+    if let Some(signals) = signals {
         let (screen, stage) = (Arc::clone(screen), Arc::clone(&stage));
-        move |signal| {
+        signals.on_arrival(move |signal| {
             screen.close();
             let _empty_from_now_on = stage.clear();
             eprintln!("\nInterrupted: all servers are stopped.");
             // As a shell does.
             std::process::exit(128 + signal);
-        }
-    });
+        });
+    }
     match story::tell(screen, &stage) {
         Ok(timeline) => {
             timeline.show(screen);

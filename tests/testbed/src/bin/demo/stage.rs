@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use testbed::robot::{Robot, Settings};
-use testbed::uwsgi::{Launch, Legion, Log, Node, NodeConfig, PATIENCE};
+use testbed::uwsgi::{Launch, Log, Node, NodeConfig, PATIENCE};
 
+use crate::place::Place;
 use crate::{interrupt, orphans};
 
-/// The failover IP.
-pub const FAILOVER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4));
+pub use testbed::network::FAILOVER_IP;
 /// How long a switch takes. A real one takes 40 to 110 s.
 pub const SWITCH_TIME: Duration = Duration::from_secs(2);
 /// The right password.
@@ -62,8 +62,8 @@ impl fmt::Display for Server {
 /// The Robot and the servers.
 pub struct Stage {
     pub robot: Robot,
+    pub place: Place,
     launch: Launch,
-    legion: Legion,
     /// Everything that must not outlive the demo.
     props: Mutex<Props>,
 }
@@ -79,19 +79,25 @@ pub struct Props {
 
 impl Stage {
     /// Starts the Robot; the failover IP is routed to no server yet.
-    pub fn build(launch: Launch) -> io::Result<Stage> {
+    pub fn build(mut launch: Launch, is_network: bool) -> io::Result<Stage> {
+        let mut place = match is_network {
+            true => Place::network(&mut launch)?,
+            false => Place::loopback(),
+        };
         let directory = tempfile::Builder::new().prefix("demo-").tempdir()?;
         let robot = Robot::start(Settings {
+            address: place.webservice(),
             password: PASSWORD.into(),
             failovers: vec![(FAILOVER_IP, None)],
             switch_time: SWITCH_TIME,
             ca_file: Some(directory.path().join("ca.pem")),
             ..Settings::default()
         })?;
+        place.follow(&robot);
         Ok(Stage {
             robot,
+            place,
             launch,
-            legion: Legion::of(3),
             props: Mutex::new(Props {
                 _directory: Some(directory),
                 ..Props::default()
@@ -103,24 +109,28 @@ impl Stage {
     /// as long as the process: the kernel ends the server with its parent, which is the thread.
     pub fn start(&self, server: Server, password: &str) -> io::Result<()> {
         let ini = self.ini(server, password);
+        self.place.connect(server)?;
         let mut props = self.props();
-        let node = Node::start_with(&self.launch, &ini, interrupt::unblock_in)?;
+        let node = Node::start_with(&self.launch, &ini, |command| {
+            interrupt::unblock_in(command);
+            self.place.adapt(server, command);
+        })?;
         props.logs[server as usize] = Some(node.log().clone());
         props.nodes[server as usize] = Some(node);
         Ok(())
     }
 
-    /// As in `packaging/uwsgi.ini`, with addresses of this machine.
+    /// As in `packaging/uwsgi.ini`, with the addresses of the place.
     fn ini(&self, server: Server, password: &str) -> String {
         let action = format!(
             "hetzner-failoverip:username=FOO,password={password},ip={FAILOVER_IP},active_ip={},\
-             url={},ca_file={}",
+             {}ca_file={}",
             server.main_ip(),
-            self.robot.url(FAILOVER_IP),
+            self.place.url(&self.robot),
             self.robot.ca_file().display()
         );
         NodeConfig::new()
-            .line(self.legion.member(server as usize))
+            .line(self.place.lines(server))
             .line(format!("legion-lord = failover {action}"))
             .line(format!("legion-death-on-lord-error = {STEP_BACK}"))
             .line(format!("legion-tolerance = {TOLERANCE}"))
@@ -129,8 +139,10 @@ impl Stage {
     }
 
     /// Kills a server as a power cut would: it cannot announce its death.
-    pub fn kill(&self, server: Server) {
+    pub fn kill(&self, server: Server) -> io::Result<()> {
+        self.place.cut(server)?;
         self.props().nodes[server as usize] = None;
+        Ok(())
     }
 
     /// Waits for the `nth` line, from 1, with one of these parts that a server logs since that

@@ -1,12 +1,9 @@
 //! The story, in three acts.
 
-use std::net::IpAddr;
-use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testbed::robot::Event;
-
+use crate::place::Place;
 use crate::screen::Screen;
 use crate::stage::{FAILOVER_IP, PASSWORD, STEP_BACK, SWITCH_TIME, Server, Stage, TOLERANCE};
 use crate::timeline::{Route, Timeline};
@@ -30,7 +27,7 @@ pub fn tell(screen: &Screen, stage: &Stage) -> Result<Timeline, Failure> {
     let mut story = Story {
         screen,
         stage,
-        robot_events: stage.robot.events(),
+        killed: None,
         timeline: Timeline::default(),
     };
     story.introduction();
@@ -45,7 +42,8 @@ pub fn tell(screen: &Screen, stage: &Stage) -> Result<Timeline, Failure> {
 struct Story<'a> {
     screen: &'a Screen,
     stage: &'a Stage,
-    robot_events: Receiver<Event>,
+    /// When the Lord was killed.
+    killed: Option<Instant>,
     timeline: Timeline,
 }
 
@@ -74,6 +72,14 @@ impl Story<'_> {
              110 s.",
             SWITCH_TIME.as_secs()
         ));
+        if let Place::Network { .. } = self.stage.place {
+            screen.line("");
+            screen.paragraph(&format!(
+                "Each server is a network namespace with its own address, and so is a user who asks \
+                 {FAILOVER_IP} for a page every 50 ms. A router between them follows the mock. They \
+                 end with the demo."
+            ));
+        }
     }
 
     fn servers_start(&mut self) -> Result<(), Failure> {
@@ -99,7 +105,9 @@ impl Story<'_> {
     fn lord_dies(&mut self) -> Result<(), Failure> {
         self.screen.title("2. The Lord dies");
         let killed = Instant::now();
-        self.stage.kill(Server::A);
+        self.killed = Some(killed);
+        let dead = self.stage.kill(Server::A);
+        dead.or_else(|error| self.fail(Server::A, &format!("A cannot be killed: {error}")))?;
         self.screen
             .bad_event(killed, "A", "is killed, and cannot announce its death");
         self.happened(killed, "A is killed", Route::ToTheDead(Server::A));
@@ -165,9 +173,19 @@ impl Story<'_> {
             text = format!("is Lord again, and {FAILOVER_IP} is still routed to it");
         }
         self.is_routed_to(Server::B)?;
-        if let [_, ..] = self.moves().as_slice() {
+        if let [_, ..] = self.stage.place.moves().as_slice() {
             let what = format!("{FAILOVER_IP} was moved, though it should have stayed with B");
             return self.fail(Server::A, &what);
+        }
+        if let Some(answers) = self.stage.place.answers(since, Server::B) {
+            if answers
+                .iter()
+                .any(|answer| answer.server != Server::B as usize)
+            {
+                return self.fail(Server::B, "the user was not always answered by B");
+            }
+            self.screen
+                .event(at, "user", "was answered by B all the time");
         }
         self.screen.good_event(at, "B", &text);
         self.happened(at, "B remains the Lord", Route::To(Server::B));
@@ -187,7 +205,7 @@ impl Story<'_> {
     }
 
     /// Waits until a server that was elected at that moment has taken over; returns the time.
-    fn takeover_succeeds(&self, server: Server, elected: Instant) -> Result<Instant, Failure> {
+    fn takeover_succeeds(&mut self, server: Server, elected: Instant) -> Result<Instant, Failure> {
         let (at, line) = self.wait(server, elected, "[hetzner-failoverip] ")?;
         self.screen
             .event(at, server.name(), "takes over; its log says:");
@@ -195,7 +213,8 @@ impl Story<'_> {
         let (at, line) = self.takeover_ends(server, at)?;
         self.screen.quote(&line);
         self.is_routed_to(server)?;
-        if self.moves().last() != Some(&Some(server.main_ip())) {
+        self.user_is_answered_by(server, elected)?;
+        if self.stage.place.moves().last() != Some(&Some(server.main_ip())) {
             let what = format!("{FAILOVER_IP} was not moved to {server}");
             return self.fail(server, &what);
         }
@@ -203,6 +222,35 @@ impl Story<'_> {
         let text = format!("is Lord, and {FAILOVER_IP} is routed to it");
         self.screen.good_event(lord, server.name(), &text);
         Ok(at)
+    }
+
+    /// Waits until the user, if there is one, is answered by a server that was elected at that moment.
+    fn user_is_answered_by(&mut self, server: Server, elected: Instant) -> Result<(), Failure> {
+        let Some(answers) = self.stage.place.answers(elected, server) else {
+            return Ok(());
+        };
+        let first = answers
+            .iter()
+            .find(|answer| answer.server == server as usize);
+        let Some(first) = first.copied() else {
+            return self.fail(
+                server,
+                &format!("{FAILOVER_IP} is not answered by {server}"),
+            );
+        };
+        let name = server.name();
+        match self.killed {
+            None => self
+                .screen
+                .good_event(first.at, "user", &format!("is answered by {name}")),
+            Some(killed) => {
+                let waited = first.at - killed;
+                let text = format!("is answered by {name}, after {:.1} s", waited.as_secs_f64());
+                self.screen.good_event(first.at, "user", &text);
+                self.timeline.user_waited(waited);
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the line with the result of a takeover.
@@ -247,15 +295,6 @@ impl Story<'_> {
         let place = route.map_or("no server".into(), |route| route.to_string());
         let what = format!("{FAILOVER_IP} should be routed to {server}, but is routed to {place}");
         self.fail(server, &what)
-    }
-
-    /// The servers that the failover IP was moved to since the last call.
-    fn moves(&self) -> Vec<Option<IpAddr>> {
-        let moved = |event| match event {
-            Event::Routed { to, .. } => Some(to),
-            _ => None,
-        };
-        self.robot_events.try_iter().filter_map(moved).collect()
     }
 
     fn fail<T>(&self, server: Server, what: &str) -> Result<T, Failure> {

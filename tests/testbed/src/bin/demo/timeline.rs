@@ -17,11 +17,17 @@ pub enum Route {
 #[derive(Default)]
 pub struct Timeline {
     entries: Vec<(Instant, String, Route)>,
+    user_waited: Option<Duration>,
 }
 
 impl Timeline {
     pub fn add(&mut self, at: Instant, what: impl Into<String>, route: Route) {
         self.entries.push((at, what.into(), route));
+    }
+
+    /// How long the user got no answer.
+    pub fn user_waited(&mut self, time: Duration) {
+        self.user_waited = Some(time);
     }
 
     pub fn show(&self, screen: &Screen) {
@@ -49,6 +55,10 @@ impl Timeline {
             outage.saturating_sub(SWITCH_TIME).as_secs_f64(),
             SWITCH_TIME.as_secs()
         ));
+        if let Some(waited) = self.user_waited {
+            let waited = waited.as_secs_f64();
+            screen.paragraph(&format!("The user got no answer for {waited:.1} s."));
+        }
         screen.line("");
         let verdict = "It moved to each new Lord, and stayed where it was when a takeover failed.";
         screen.line(&screen.paint(Look::Good, verdict));
