@@ -30,6 +30,8 @@ const ALL_OTHERS: &str = "";
 
 const RUNBOOK: &str = "docs/operations.md";
 const BUILD: How = By("tests/uwsgi/build.rs", "fn build_as_documented(");
+/// `make fresh`, which takes the commands from the document.
+const REHEARSAL: How = By("tests/fresh.sh", "run by tests\\/fresh.sh -->$/,");
 const SYSTEMD: How = NotRun("it needs systemd");
 const FUZZ: How = NotRun("it needs a nightly compiler and cargo-fuzz, and does not end");
 
@@ -67,6 +69,11 @@ const TABLE: &[(&str, &[(&str, How)])] = &[
         ("uwsgi --ini FILE --hetzner-switch", By("tests/uwsgi/by_hand.rs", "\"--hetzner-switch\"")),
     ]),
     ("docs/deployment.md", &[
+        ("apt-get install --no-install-recommends ca-certificates cargo dpkg-dev gcc git libc6-dev make python3", REHEARSAL),
+        ("make deb", REHEARSAL),
+        ("apt-get install ./target/dist/uwsgi-plugin-hetzner_*.deb", REHEARSAL),
+        ("make mock", REHEARSAL),
+        ("systemctl start uwsgi-failover", REHEARSAL),
         ("ip address add 4.4.4.4/32 dev enp0s31f6", Here(ADDRESSES)),
         ("ip address add 2a01:4f8:fff1::1/128 dev enp0s31f6 preferred_lft 0", Here(ADDRESSES)),
         ("install -m 644 hetzner_plugin.so /usr/lib/uwsgi/plugins/", Here(FILES)),
