@@ -171,13 +171,13 @@ while True: print(notifications.recv(4096).decode(), flush=True)' "$work/$1/noti
 
 # refuses_unit: checks that systemd does not start the unit with the unedited ini, and logs one line of its check
 refuses_unit() {
+    local said journal=(as_root journalctl --quiet --since="@$(date +%s)" --output=cat --unit=$name)
     ! as_root systemctl start $name 2>/dev/null || die 'systemd starts the unit with the unedited ini'
     as_root systemctl stop $name
     as_root journalctl --sync
-    local said
-    said=$(as_root journalctl --quiet --output=cat --unit=$name _COMM=sh | sort -u)
+    said=$("${journal[@]}" _COMM=sh | sort -u)
     [ "$said" = "$(cat "$work/check.log")" ] || die "with the unedited ini, the unit says: $said"
-    ! as_root journalctl --quiet --output=cat --unit=$name _COMM=uwsgi-core | grep -F '[hetzner]' >&2 || die 'the unit starts uWSGI with the unedited ini'
+    ! "${journal[@]}" _COMM=uwsgi-core | grep -F '[hetzner]' >&2 || die 'the unit starts uWSGI with the unedited ini'
 }
 
 # start_unit: starts node 1, which is the installed unit
