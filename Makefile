@@ -1,6 +1,6 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak nemesis older-nodes memcheck arm64 fresh mock bench lab matrix build install dist deb sbom deb-test package-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak nemesis older-nodes memcheck arm64 fresh installs mock bench lab matrix build install dist deb sbom deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make reproducible    check that two builds of the last commit give the same file'
 	@echo 'make mock            start the mock Robot, and fill in /etc/uwsgi-failover for a legion of one that uses it'
 	@echo 'make fresh           run the five commands of docs/deployment.md and the package test in a new Debian 13, as root (five minutes)'
+	@echo 'make installs        test the plugin in the uWSGIs of Debian 12 and 13 and of pip, as root (ten minutes)'
 	@echo 'make arm64           build archive and package for arm64, and test them under qemu-user, as root (five minutes)'
 	@echo 'make matrix          run the tests with the plugin of make dist in uWSGI 2.0.1 to 2.0.31 (ten minutes)'
 	@echo 'make older-nodes OLDER=REVISION'
@@ -59,6 +60,9 @@ arm64:
 
 fresh:
 	@tests/fresh.sh
+
+installs:
+	@tests/installs.sh
 
 mock:
 	@tests/mock.sh

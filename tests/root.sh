@@ -44,9 +44,11 @@ make_root() {
         rm -rf "$tree"
         mkdir -p "$tree"
         # DEBIAN_MIRROR may name another mirror than debootstrap's own.
-            # shellcheck disable=SC2086 # it may be empty
+        # shellcheck disable=SC2086 # it may be empty
         debootstrap --variant=minbase "$suite" "$tree" ${DEBIAN_MIRROR:-} >"$log" 2>&1 ||
             { tail "$log" >&2; die "debootstrap failed; see $log"; }
+        # An installer would write it.
+        printf '127.0.0.1 localhost\n::1 localhost\n' >"$tree/etc/hosts"
         mount_root
         {
             in_root sh -ec "$prepare" && in_root apt-get -qq update &&
