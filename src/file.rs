@@ -18,7 +18,7 @@ pub enum FileError {
     #[error("{} is not a regular file", printable_path(.0))]
     NotAFile(PathBuf),
     #[error(
-        "{path} can be read by everyone (mode {1:03o}): run `chmod o-rwx {path}`",
+        "{path} can be read by everyone (mode {1:03o}): run `chmod o-rwx {path}`, or mount it with mode 0400 if it is the secret of a container",
         path = printable_path(.0)
     )]
     Public(PathBuf, u32),
@@ -117,7 +117,9 @@ mod tests {
         assert!(read_private(file(b"s3cret", 0o640).path(), 9).is_ok());
         let error = read_private(file(b"s3cret", 0o644).path(), 9).unwrap_err();
         let error = error.to_string();
-        assert!(error.contains("chmod o-rwx") && error.contains("644"));
+        for part in ["chmod o-rwx", "644", "mode 0400"] {
+            assert!(error.contains(part), "{error}");
+        }
         assert!(!error.contains("s3cret"));
     }
 
