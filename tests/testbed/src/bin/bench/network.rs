@@ -7,27 +7,17 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use testbed::network::ip;
+pub use testbed::network::isolate;
 
 use crate::Result;
 
 /// From linux/if_tun.h.
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
-
-/// Moves this thread, and all that it will start, to a new network namespace with only loopback.
-pub fn isolate() -> Result<()> {
-    // SAFETY: unshare takes no pointers.
-    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-        let error = io::Error::last_os_error();
-        return Err(
-            format!("cannot create a network namespace (run this as root): {error}").into(),
-        );
-    }
-    ip("link set lo up")
-}
 
 /// Starts a server in a new namespace at the far end of a link, and passes it its address. The
 /// round-trip time is in milliseconds; each link needs a different one.
@@ -91,14 +81,4 @@ fn relay(mut from: File, mut to: File, delay: Duration) {
             let _ = to.write(&packet);
         }
     });
-}
-
-fn ip(arguments: &str) -> Result<()> {
-    let output = Command::new("ip").args(arguments.split(' ')).output();
-    let output = output.map_err(|error| format!("cannot run ip: {error}"))?;
-    if !output.status.success() {
-        let error = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("`ip {arguments}` failed: {}", error.trim()).into());
-    }
-    Ok(())
 }
