@@ -48,6 +48,8 @@ for that time needs a tolerance like that of the second setting, or a higher one
 settings, and with a quorum of 2. All legions run at the same time, and their Lords are killed at
 different points of the announcements' period.
 
+[docs/outage.md](docs/outage.md) has the outage as a client sees it, beside keepalived (`make lab`).
+
 ## Several addresses
 
 | addresses | takeovers | mean | median | 99th percentile |

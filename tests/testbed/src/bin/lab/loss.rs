@@ -92,3 +92,56 @@ fn runs_of_losses(losses: &[bool], least: usize) -> usize {
     let runs = losses[heard..].split(|lost| !lost);
     runs.filter(|run| run.len() >= least).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often that is.
+    fn in_words(seconds: f64) -> String {
+        let units = [
+            (86400.0 * 365.25, "years"),
+            (86400.0, "days"),
+            (3600.0, "hours"),
+            (60.0, "minutes"),
+        ];
+        let fits = units
+            .into_iter()
+            .find(|(length, _)| seconds >= 1.5 * length);
+        let (length, unit) = fits.unwrap_or((1.0, "seconds"));
+        match seconds / length {
+            many if unit == "years" && many >= 1000.0 => "over 1000 years".into(),
+            few if few < 10.0 => format!("{few:.1} {unit}"),
+            number => format!("{number:.0} {unit}"),
+        }
+    }
+
+    #[test]
+    fn the_table_in_the_documents_is_right() {
+        let document = include_str!("../../../../../docs/configuration.md");
+        for (tolerance, freq) in [(2, 1), (3, 1), (5, 1), (10, 1), (15, 3), (60, 3)] {
+            let times = [0.001, 0.01, 0.05]
+                .map(|loss| in_words(seconds_between_alarms(loss, tolerance, freq)));
+            let in_a_row = tolerance / freq;
+            let row = format!(
+                "| {tolerance} | {freq} | {in_a_row} | {} |\n",
+                times.join(" | ")
+            );
+            assert!(document.contains(&row), "{row}");
+        }
+        // Both of two others, whose losses are independent.
+        for tolerance in [2, 3] {
+            let both = in_words(seconds_between_alarms(0.05 * 0.05, tolerance, 1));
+            assert!(document.contains(&format!("once in {both}")), "{both}");
+        }
+    }
+
+    #[test]
+    fn runs_begin_after_the_first_that_is_heard() {
+        let losses: Vec<bool> = "xx-xx-x--xxx".chars().map(|c| c == 'x').collect();
+        assert_eq!(
+            [1, 2, 3, 4].map(|least| runs_of_losses(&losses, least)),
+            [3, 2, 1, 0]
+        );
+    }
+}
