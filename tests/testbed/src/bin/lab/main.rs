@@ -37,7 +37,7 @@ const USAGE: &str = "usage: lab report UWSGI PLUGINS_DIR FAILOVERS
 
 /// The services and who moves the address with them. The plugin's tolerances are the recommended one,
 /// shorter ones, and the one that an action needs if it blocks its node.
-const SETUPS: [(Kind, Keeper); 6] = [
+const SETUPS: [(Kind, Keeper); 7] = [
     (
         Kind::Robot,
         Keeper::Legion {
@@ -67,6 +67,13 @@ const SETUPS: [(Kind, Keeper); 6] = [
         },
     ),
     (Kind::Robot, Keeper::Keepalived),
+    (
+        Kind::Cloud,
+        Keeper::Legion {
+            tolerance: 5,
+            freq: 1,
+        },
+    ),
     (Kind::Cloud, Keeper::Keepalived),
 ];
 
