@@ -52,7 +52,8 @@ each time. Then the server that has the failover IP loses its power, and the cli
 
 "plugin" is this plugin, with the packaged configuration and that \`legion-tolerance\`. "keepalived" is what
 one would use instead: Debian's keepalived on the same servers, with unicast VRRP, its default timers, and
-a notify script that calls \`curl -sSf\`. All networks of a part run at the same time.
+a notify script that calls \`curl -sSf\`. "Cloud" is a Floating IP and a mock of the Cloud API, in place of a
+failover IP and a mock of the Robot webservice. All networks of a part run at the same time.
 
 ${processor:-$(uname -m)}, $(nproc) cores, Linux $(uname -r), $(. /etc/os-release; echo "$PRETTY_NAME"); \
 uWSGI $("$uwsgi" --version), keepalived $(keepalived --version 2>&1 | sed -n '1s/.* v\([^ ]*\).*/\1/p'), \
