@@ -84,6 +84,7 @@ fn main() -> ExitCode {
             cloud::moves::TESTS,
             cloud::alias::TESTS,
             cloud::boot::TESTS,
+            cloud::legion::TESTS,
         ]
         .concat();
         if older::plugin().is_some() {

@@ -2,13 +2,14 @@
 
 pub mod alias;
 pub mod boot;
+pub mod legion;
 pub mod moves;
 pub mod rows;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use testbed::cloud::{Cloud, Requests, Settings};
+use testbed::cloud::{Cloud, Received, Requests, Settings};
 use testbed::uwsgi::{Node, PATIENCE};
 
 use crate::context::{Context, ip, lone_node, wait, wait_any};
@@ -60,6 +61,19 @@ impl Kind {
             Kind::Alias => 2,
         }
     }
+}
+
+/// Does this with every kind at the same time.
+pub fn side_by_side(judge: impl Fn(Kind) + Sync) {
+    std::thread::scope(|scope| {
+        let judge = &judge;
+        let running = Kind::ALL.map(|kind| scope.spawn(move || judge(kind)));
+        for judged in running {
+            if let Err(panic) = judged.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }
 
 /// The alias IPs that nobody moves: of the server that the address is at before, and of the other.
@@ -132,6 +146,33 @@ pub fn token() -> String {
     Settings::default().token
 }
 
+/// The requests so far, for messages.
+pub fn requests(cloud: &Cloud) -> String {
+    let requests = cloud.requests();
+    let requests = requests.iter().map(|request| {
+        let body = String::from_utf8_lossy(&request.body);
+        let (method, path, status) = (&request.method, &request.path, request.status);
+        format!("{method} {path} {body} {status:?}\n")
+    });
+    requests.collect()
+}
+
+/// How often the address was requested for a server.
+pub fn changes_to(cloud: &Cloud, kind: Kind, server: u64) -> usize {
+    let requests = cloud.requests();
+    let is_of_server = |request: &&Received| match kind {
+        Kind::Floating => request.json()["server"] == server,
+        Kind::Alias => {
+            let path = format!("/v1/servers/{server}/actions/change_alias_ips");
+            let ips = request.json()["alias_ips"].clone();
+            let mut ips = ips.as_array().into_iter().flatten();
+            request.path == path && ips.any(|ip| *ip == kind.ip().to_string())
+        }
+    };
+    let posts = requests.iter().filter(|request| request.method == "POST");
+    posts.filter(is_of_server).count()
+}
+
 /// A node that takes one address over, and its Cloud.
 pub struct Run {
     pub kind: Kind,
@@ -163,14 +204,8 @@ impl Run {
     }
 
     pub fn explain(&self) -> String {
-        let requests = self.cloud.requests();
-        let requests = requests.iter().map(|request| {
-            let body = String::from_utf8_lossy(&request.body);
-            let (method, path, status) = (&request.method, &request.path, request.status);
-            format!("{method} {path} {body} {status:?}")
-        });
-        let requests: Vec<String> = requests.collect();
-        format!("{}\n{}\n{requests:#?}", self.what, self.node.log().text())
+        let requests = requests(&self.cloud);
+        format!("{}\n{}\n{requests}", self.what, self.node.log().text())
     }
 
     /// Waits until the hook has returned. Returns the last line about the takeover.

@@ -1,12 +1,14 @@
-//! Real uWSGI nodes, a mock Robot, and an observer that listens.
+//! Real uWSGI nodes, a mock Robot or a mock Cloud, and an observer that listens.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use testbed::cloud::Cloud;
 use testbed::robot::{Method, Robot, Settings};
 use testbed::tcp_relay::{State, TcpRelay};
 use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE, Relay, plugins_dir};
 
+use crate::cloud::{self, Kind};
 use crate::context::{Context, action_to, ip};
 
 /// The main IPs of the servers.
@@ -19,6 +21,8 @@ pub const LORD: &str = "i am now the Lord of the Legion failover";
 pub struct Cluster<'a> {
     context: &'a Context,
     pub robot: Robot,
+    /// What is moved instead of a failover IP, if that is a Cloud address.
+    cloud: Option<(Kind, Cloud)>,
     pub legion: Legion,
     pub observer: Observer,
     nodes: Vec<Option<Node>>,
@@ -61,6 +65,7 @@ impl<'a> Cluster<'a> {
         Cluster {
             context,
             robot: Robot::start(settings).expect("the Robot starts"),
+            cloud: None,
             legion: Legion::of(nodes),
             observer: Observer::start(),
             nodes: (0..nodes).map(|_| None).collect(),
@@ -76,6 +81,18 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Has the nodes move a Cloud address instead of the failover IP. They are the servers 42, 43, 44.
+    pub fn with_cloud(mut self, kind: Kind, cloud: Cloud) -> Cluster<'a> {
+        assert!(self.ways_to_robot.is_empty(), "relays come later");
+        self.cloud = Some((kind, cloud));
+        self
+    }
+
+    pub fn cloud(&self) -> &Cloud {
+        let (_, cloud) = self.cloud.as_ref().expect("it moves a Cloud address");
+        cloud
+    }
+
     /// Puts a relay on each way between two nodes, and between a node and the webservice.
     pub fn with_relays(mut self) -> Cluster<'a> {
         let ports = &self.legion.ports;
@@ -85,7 +102,11 @@ impl<'a> Cluster<'a> {
             .clone()
             .map(|from| nodes.clone().map(|to| way(from, to)).collect())
             .collect();
-        let to_robot = nodes.map(|_| TcpRelay::to(self.robot.port()).expect("a relay"));
+        let port = match &self.cloud {
+            Some((_, cloud)) => cloud.port(),
+            None => self.robot.port(),
+        };
+        let to_robot = nodes.map(|_| TcpRelay::to(port).expect("a relay"));
         self.ways_to_robot = to_robot.collect();
         self
     }
@@ -173,11 +194,18 @@ impl<'a> Cluster<'a> {
             .cloned()
             .collect();
         if let Some(way) = self.ways_to_robot.get(node) {
-            keys.push(format!(
-                "url={}",
-                self.robot.url_at(way.port(), ip("4.4.4.4"))
-            ));
+            keys.push(match &self.cloud {
+                Some((_, cloud)) => format!("endpoint={}", cloud.endpoint_at(way.port())),
+                None => format!("url={}", self.robot.url_at(way.port(), ip("4.4.4.4"))),
+            });
         }
+        let action = match &self.cloud {
+            Some((kind, cloud)) => {
+                keys.push(format!("server={}", server_id(node)));
+                cloud::action(cloud, *kind, &keys.join(","))
+            }
+            None => action_to(&self.robot, SERVERS[node], &keys.join(",")),
+        };
         let (config, is_plain) = match self.plain == Some(node) {
             true => (NodeConfig::without_plugin(), true),
             false => (NodeConfig::new(), false),
@@ -193,10 +221,7 @@ impl<'a> Cluster<'a> {
             return config.line("legion-freq = 1\nlegion-tolerance = 5");
         }
         config
-            .line(format!(
-                "legion-lord = failover {}",
-                action_to(&self.robot, SERVERS[node], &keys.join(","))
-            ))
+            .line(format!("legion-lord = failover {action}"))
             .line("legion-freq = 1\nlegion-tolerance = 5")
             .line(&self.more)
             .line(&self.lines_of[node])
@@ -257,8 +282,11 @@ impl<'a> Cluster<'a> {
         found.unwrap_or_else(|| panic!("node {node}: no {nth}. `{part}` in:\n{}", self.logs()))
     }
 
-    /// How many times a node asked for the failover IP.
+    /// How many times a node asked for the address.
     pub fn posts_of(&self, node: usize) -> usize {
+        if let Some((kind, cloud)) = &self.cloud {
+            return cloud::changes_to(cloud, *kind, server_id(node));
+        }
         let body = format!("active_server_ip={}", SERVERS[node]);
         let requests = self.robot.requests();
         let is_of_node = |body_of: &[u8]| body_of == body.as_bytes();
@@ -281,8 +309,15 @@ impl<'a> Cluster<'a> {
 
     #[track_caller]
     pub fn wait_for_route_within(&self, node: usize, patience: Duration) {
-        let server = Some(ip(SERVERS[node]));
-        let came = self.robot.wait_for_route(ip("4.4.4.4"), server, patience);
+        let came = match &self.cloud {
+            Some((kind, cloud)) => {
+                cloud.wait_for_holder(kind.ip(), Some(server_id(node)), patience)
+            }
+            None => {
+                let server = Some(ip(SERVERS[node]));
+                self.robot.wait_for_route(ip("4.4.4.4"), server, patience)
+            }
+        };
         assert!(
             came,
             "the route is not that of node {node}:\n{}",
@@ -315,12 +350,12 @@ impl<'a> Cluster<'a> {
         }
         self.wait_for_rounds(node, 8);
         assert_eq!(self.lords(), [node], "{}", self.logs());
-        assert_eq!(
-            self.robot.route(ip("4.4.4.4")),
-            Some(ip(SERVERS[node])),
-            "{}",
-            self.logs()
-        );
+        self.wait_for_route_within(node, Duration::ZERO);
+        if let Some((_, cloud)) = &self.cloud {
+            for node in self.nodes.iter().flatten() {
+                cloud::keeps_its_promises(cloud, node, &self.logs());
+            }
+        }
         assert!(
             !self
                 .nodes
@@ -359,8 +394,17 @@ impl<'a> Cluster<'a> {
                 .map_or("not started".into(), |node| node.log().text());
             text += &format!("\n=== node {index} ===\n{log}");
         }
-        text + &format!("\n=== Robot ===\n{:#?}", self.robot.requests())
+        let requests = match &self.cloud {
+            Some((_, cloud)) => cloud::requests(cloud),
+            None => format!("{:#?}", self.robot.requests()),
+        };
+        text + &format!("\n=== webservice ===\n{requests}")
     }
+}
+
+/// The id of a node's Cloud server.
+pub fn server_id(node: usize) -> u64 {
+    42 + node as u64
 }
 
 /// Whether the last that was said is that the node is Lord.
