@@ -49,7 +49,7 @@ use support::{attacks, cluster, context, driver, memcheck, pty};
 type Test = (&'static str, fn(&Context));
 
 fn main() -> ExitCode {
-    if let Some(code) = runbook::inside() {
+    if let Some(code) = runbook::inside().or_else(cloud::metadata::inside) {
         return code;
     }
     let mut arguments = Arguments::from_args();
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(16);
     let contexts = Context::all();
     let mut trials = Vec::new();
-    let of_the_runbook = runbook::optional_tests();
+    let in_namespaces = [runbook::optional_tests(), cloud::metadata::optional_tests()].concat();
     for context in &contexts {
         let mut tests = [
             slow::TESTS,
@@ -85,13 +85,15 @@ fn main() -> ExitCode {
             cloud::alias::TESTS,
             cloud::boot::TESTS,
             cloud::legion::TESTS,
+            cloud::secrets::TESTS,
+            cloud::by_hand::TESTS,
         ]
         .concat();
         if older::plugin().is_some() {
             tests.extend(older::TESTS);
         }
         tests.extend(metrics::optional_tests(context));
-        tests.extend(of_the_runbook);
+        tests.extend(&in_namespaces);
         if context.is_our_own() {
             tests.extend([build::TESTS, valgrind::TESTS].concat());
         }

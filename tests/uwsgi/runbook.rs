@@ -37,10 +37,10 @@ const DOCUMENT: &str = include_str!("../../docs/operations.md");
 const INI: &str = include_str!("../../packaging/uwsgi.ini");
 const SERVERS: [&str; 3] = ["1.1.1.1", "2.2.2.2", "3.3.3.3"];
 
-const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+pub const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// A network, mounts and processes of one's own.
-const NAMESPACES: [&str; 7] = [
+pub const NAMESPACES: [&str; 7] = [
     "--user",
     "--map-root-user",
     "--net",
@@ -399,7 +399,7 @@ impl Lab {
     }
 }
 
-fn system(program: &str, arguments: &[&str]) {
+pub fn system(program: &str, arguments: &[&str]) {
     let status = Command::new(program).args(arguments).status();
     assert!(
         status.is_ok_and(|status| status.success()),

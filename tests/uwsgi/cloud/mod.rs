@@ -2,9 +2,12 @@
 
 pub mod alias;
 pub mod boot;
+pub mod by_hand;
 pub mod legion;
+pub mod metadata;
 pub mod moves;
 pub mod rows;
+pub mod secrets;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
