@@ -158,5 +158,5 @@ fn timeline(setup: (Kind, Keeper), outcome: &Outcome) -> String {
         }
     }
     let seconds: String = seconds.into_iter().collect();
-    format!("  {:<22}{seconds}\n", name(setup))
+    format!("  {:<28}{seconds}\n", name(setup))
 }
