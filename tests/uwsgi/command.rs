@@ -92,8 +92,8 @@ pub fn run(context: &Context, config: &NodeConfig, options: &[&str]) -> Done {
 }
 
 /// The report of a check.
-struct Report {
-    status: Option<i32>,
+pub struct Report {
+    pub status: Option<i32>,
     json: Value,
 }
 
@@ -141,7 +141,7 @@ impl Report {
     }
 
     #[track_caller]
-    fn has(&self, fact: &str, level: &str, part: &str) {
+    pub fn has(&self, fact: &str, level: &str, part: &str) {
         let all = self.all(fact);
         let found = all
             .iter()
@@ -155,7 +155,7 @@ impl Report {
     }
 }
 
-fn check(context: &Context, action: &str) -> Report {
+pub fn check(context: &Context, action: &str) -> Report {
     Report::of(&run(context, &lone_node(action), &["--hetzner-check-json"]))
 }
 

@@ -59,13 +59,13 @@ const PAGED: &str = " PAGER [hetzner-failoverip] ";
 const IP: &str = "hetzner.failover.4_4_4_4";
 
 /// What a node shows to an operator.
-struct Shown {
-    node: Node,
+pub struct Shown {
+    pub node: Node,
     directory: tempfile::TempDir,
     systemd: UnixDatagram,
 }
 
-fn start(context: &Context, config: &NodeConfig) -> Shown {
+pub fn start(context: &Context, config: &NodeConfig) -> Shown {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
     let systemd = UnixDatagram::bind(&path).unwrap();
@@ -103,7 +103,7 @@ impl Shown {
 
     /// Waits until these metrics have these values.
     #[track_caller]
-    fn wait_for(&self, values: &[(&str, i64)], patience: Duration) -> HashMap<String, i64> {
+    pub fn wait_for(&self, values: &[(&str, i64)], patience: Duration) -> HashMap<String, i64> {
         let give_up = Instant::now() + patience;
         loop {
             let metrics = self.metrics().unwrap_or_default();
@@ -123,7 +123,7 @@ impl Shown {
 
     /// Waits for this status line, and returns all that were sent until then.
     #[track_caller]
-    fn wait_for_status(&self, line: &str) -> Vec<String> {
+    pub fn wait_for_status(&self, line: &str) -> Vec<String> {
         let mut sent = Vec::new();
         let mut buffer = [0; 4096];
         loop {
