@@ -39,6 +39,7 @@ enum End {
     /// The question was not answered with yes.
     Declined,
     Failed,
+    RefusedLogin,
 }
 
 /// What is to become of a route.
@@ -82,9 +83,9 @@ pub fn run(change: Change, only: Option<&[u8]>, is_sure: bool) -> i32 {
         };
         match route.change_by_hand(order, &history, is_sure) {
             End::Done => {}
-            End::Declined => status = FAILED,
-            // The next one may fail alike, and too many failed logins block this host.
-            End::Failed => return FAILED,
+            End::Declined | End::Failed => status = FAILED,
+            // It would be refused again, and too many failed logins block this host.
+            End::RefusedLogin => return FAILED,
         }
     }
     status
@@ -187,17 +188,20 @@ impl Route {
                 print(&format!("ERROR {ip}: {error}"));
                 return End::Failed;
             }
-            Ok(Look::Refused(problem)) => {
+            Ok((Look::Refused(problem), refused_login)) => {
                 print(&format!("ERROR {ip}: {problem}"));
-                return End::Failed;
+                return match refused_login {
+                    true => End::RefusedLogin,
+                    false => End::Failed,
+                };
             }
-            Ok(Look::Ours) => {
+            Ok((Look::Ours, _)) => {
                 print(&format!(
                     "{ip} is routed to {goal} already; nothing is to be done"
                 ));
                 return End::Done;
             }
-            Ok(look) => print(&self.found(&look)),
+            Ok((look, _)) => print(&self.found(&look)),
         }
         if !is_sure {
             let note =
@@ -213,9 +217,11 @@ impl Route {
         }
     }
 
-    fn look(&self, order: &Order, shared: &Arc<Shared>) -> Result<Look, SetupError> {
+    /// Where it leads now, and whether the login was refused.
+    fn look(&self, order: &Order, shared: &Arc<Shared>) -> Result<(Look, bool), SetupError> {
         let mut client = self.client(order, shared)?;
-        Ok(client.look(order.timeout.min(LOOK_TIME)))
+        let look = client.look(order.timeout.min(LOOK_TIME));
+        Ok((look, client.has_refused_login()))
     }
 
     /// What a look has found, as a sentence.
@@ -294,7 +300,7 @@ impl Route {
             progress.state()
         ));
         match self.look(order, shared) {
-            Ok(look) => print(&self.found(&look)),
+            Ok((look, _)) => print(&self.found(&look)),
             Err(error) => print(&format!("it is not known where it is routed: {error}")),
         }
         print(
@@ -327,6 +333,7 @@ impl Route {
             cautious: false,
             changes_an_hour: provider::limits(order).changes,
             reserved_changes: 0,
+            sharing: 1,
         };
         let mut client = self.client(order, shared)?;
         let around = Surroundings {

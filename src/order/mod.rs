@@ -247,6 +247,23 @@ impl Order {
         }
     }
 
+    /// Whether two orders are about the same address, or route it to different servers. Two webservices of
+    /// one's own may each know an address of that name, and so may two Networks.
+    pub fn contradicts(&self, other: &Order) -> bool {
+        let is_same_resource = match (&self.service, &other.service) {
+            (Service::Cloud(one), Service::Cloud(two)) => {
+                let is_elsewhere = one
+                    .network
+                    .as_ref()
+                    .zip(two.network.as_ref())
+                    .is_some_and(|(one, two)| one != two);
+                one.endpoint == two.endpoint && !is_elsewhere
+            }
+            _ => self.resource() == other.resource(),
+        };
+        self.ip == other.ip && (is_same_resource || self.server() != other.server())
+    }
+
     /// What is wrong with the file of the password or the token now, if there is one.
     pub fn check_secret_file(&self) -> Option<Mistake> {
         let source = self.secret();

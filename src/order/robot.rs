@@ -68,7 +68,8 @@ pub fn validate(mut keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Vec<Or
             (None, true) => return None,
             (None, false) => format!("{ROBOT}{ip}"),
         };
-        let url = Url::parse(url.as_bytes()).ok()?;
+        // The address may make it another URL, such as an IPv6 one in the place of the host.
+        let url = check.optional("url", Some(url.into_bytes()), Url::parse)?;
         if orders.is_empty() {
             check.family(&common, "url", &url);
         }

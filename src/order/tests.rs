@@ -284,6 +284,75 @@ fn a_value_that_is_not_a_url_is_a_mistake() {
     assert!(credentials.contains("password=") && !credentials.contains("s3cret"));
 }
 
+#[test]
+fn several_addresses_are_orders_of_their_own() {
+    let ips = "ip=4.4.4.4 2a01:4f8:fff1::  5.5.5.5,active_ip=2a01:4f8:d0a:2003:: 1.1.1.1";
+    let argument = format!("{BASE},{ips},url=https://localhost/{{ip}}");
+    let orders = parse(Action::Failover, argument.as_bytes()).unwrap();
+    let shown: Vec<String> = orders
+        .iter()
+        .map(|order| format!("{} {} {}", order.ip, order.server(), order.url().as_uri()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "4.4.4.4 1.1.1.1 https://localhost/4.4.4.4",
+            "2a01:4f8:fff1:: 2a01:4f8:d0a:2003:: https://localhost/2a01:4f8:fff1::",
+            "5.5.5.5 1.1.1.1 https://localhost/5.5.5.5",
+        ]
+    );
+}
+
+#[test]
+fn mistakes_in_several_addresses_are_named() {
+    let seventeen: Vec<String> = (1..18).map(|last| format!("4.4.4.{last}")).collect();
+    assert_mistake(
+        &format!("ip={}", seventeen.join(" ")),
+        "ip",
+        "has 17 addresses, but one action moves at most 16",
+    );
+    assert_mistake("ip=4.4.4.4 4.4.4.4", "ip", "4.4.4.4 is written twice");
+    assert_mistake(
+        "ip=4.4.4.4 5.5.5.5,url=https://localhost/x",
+        "url",
+        "is one URL for several",
+    );
+    let host = "ip=2a01:4f8:fff1::,active_ip=2a01:4f8:d0a:2003::,url=https://{ip}/x";
+    assert_mistake(host, "url", "is not a URL");
+}
+
+/// An order of `hetzner-aliasip`.
+fn alias(more: &str) -> Order {
+    let argument = format!("token=T,ip=10.0.0.100{more}");
+    parse(Action::Alias, argument.as_bytes()).unwrap().remove(0)
+}
+
+#[test]
+fn orders_contradict_each_other_about_one_address() {
+    for (one, two, contradict) in [
+        ("", "", true),
+        (",network=7", "", true),
+        (",network=7", ",network=8", false),
+        (",server=1", ",server=2", true),
+        (
+            ",endpoint=https://localhost/1",
+            ",endpoint=https://localhost/2",
+            false,
+        ),
+    ] {
+        assert_eq!(
+            alias(one).contradicts(&alias(two)),
+            contradict,
+            "{one} {two}"
+        );
+        assert_eq!(
+            alias(two).contradicts(&alias(one)),
+            contradict,
+            "{two} {one}"
+        );
+    }
+}
+
 /// Text that no message contains by itself.
 const MARK: &str = "zPq7";
 

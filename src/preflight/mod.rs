@@ -156,13 +156,7 @@ impl Findings {
         for hook in hooks.iter().filter(|hook| hook.event == "lord") {
             let orders = order::of_action(&hook.action, &hook.argument);
             for order in &orders {
-                // Two webservices of one's own may each know an address of that name.
-                let is_same = |known: &&Order| {
-                    known.ip == order.ip
-                        && (known.resource() == order.resource()
-                            || known.server() != order.server())
-                };
-                let Some(other) = known.iter().find(is_same) else {
+                let Some(other) = known.iter().find(|known| known.contradicts(order)) else {
                     continue;
                 };
                 let (ip, one, two) = (order.ip, other.server(), order.server());
