@@ -25,6 +25,9 @@ use crate::uwsgi::{self, Caller, Legion, LegionThread, log, settings};
 /// After a takeover as long as this, the packets that have arrived meanwhile are discarded unread.
 const LONG_DEAF: Duration = Duration::from_secs(30);
 
+/// How long the takeovers of one account wait for the first answer to its login.
+const LOGIN_TIME: Duration = Duration::from_secs(20);
+
 /// A takeover ends by itself at its deadline; only a file that hangs, or a bug, lets it run on for
 /// this long.
 const GRACE: Duration = Duration::from_secs(2);
@@ -175,8 +178,13 @@ fn take_over(call: &Call, orders: Vec<Order>) -> End {
     let works = works.map(|(number, (order, resource))| {
         let past = call.history.past(resource);
         let common = common.clone();
-        let work: Work<_> =
-            Box::new(move |lines| take_one(&order, number == 0, past, &common, lines));
+        let is_first = number == 0;
+        // Whatever becomes of the first one, a thread that is refused included, the others begin.
+        let opener = is_first.then(|| Opener(common.clone()));
+        let work: Work<_> = Box::new(move |lines| {
+            let _opener = opener;
+            take_one(&order, is_first, past, &common, lines)
+        });
         work
     });
     let ended = run_with_heartbeat(&mut heartbeat, deadline, bound, works.collect());
@@ -247,7 +255,7 @@ fn take_one(
     let gate = common.gate.as_ref();
     if let Some(refusal) = gate
         .filter(|_| !is_first)
-        .and_then(|gate| gate.wait(order.deadline))
+        .and_then(|gate| gate.wait(order.deadline.min(LOGIN_TIME)))
     {
         return Ok(Report {
             outcome: Outcome::Failed(Failure::Refused(refusal)),
@@ -266,23 +274,24 @@ fn take_one(
             || past.failed_last
             || gate.is_some_and(|_| is_first && common.may_look()),
         cautious: past.failed_last,
-        // While takeovers fail, the nodes try in turn, and share what one account may send.
-        changes_an_hour: match past.failed_last {
-            true => (limits.changes / common.nodes).max(common.addresses),
-            false => limits.changes,
+        // While takeovers fail, the nodes try in turn, and share what one account may send. Of several
+        // addresses some may be here already, which a look has to tell before each change.
+        changes_an_hour: match (past.failed_last, common.addresses) {
+            (true, 1) => (limits.changes / common.nodes).max(1),
+            (true, _) | (false, _) => limits.changes,
         },
         // So that another failover of all addresses is possible within the hour.
         reserved_changes: match common.addresses {
             1 => 0,
             several => several,
         },
+        sharing: match &order.service {
+            Service::Robot(_) => u32::try_from(common.addresses).unwrap_or(u32::MAX),
+            // A project may send thousands.
+            Service::Cloud(_) => 1,
+        },
     };
-    let client = provider::client(order, Goal::Here, &common.shared);
-    // Without a client the first one tries no login, so it does not keep the others back.
-    if let (Err(_), Some(gate), true) = (&client, gate, is_first) {
-        gate.open();
-    }
-    let mut client = client?;
+    let mut client = provider::client(order, Goal::Here, &common.shared)?;
     let around = Surroundings {
         clock: &mut SystemClock,
         budget: &common.budget,
@@ -301,6 +310,17 @@ fn take_one(
     })
 }
 
+/// Opens the gate when it is dropped.
+struct Opener(Arc<Common>);
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.0.gate {
+            gate.open();
+        }
+    }
+}
+
 impl Common {
     /// Whether a look may be sent without a wait.
     fn may_look(&self) -> bool {
@@ -314,6 +334,8 @@ pub struct Looked {
     pub finding: Finding,
     /// How many requests were sent.
     pub requests: u32,
+    /// The login was refused, so no further look is made with it.
+    pub refused_login: bool,
 }
 
 /// Looks where the address is routed, on a thread `look` that ends afterwards.
@@ -333,6 +355,7 @@ pub fn look(
                 return Looked {
                     finding: Finding::Unanswered(Problem::new(error)),
                     requests: 0,
+                    refused_login: false,
                 };
             }
         };
@@ -349,6 +372,7 @@ pub fn look(
         Looked {
             finding,
             requests: client.requests(),
+            refused_login: client.has_refused_login(),
         }
     })
 }

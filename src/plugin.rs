@@ -58,6 +58,7 @@ struct RunningLook {
     begun: Duration,
     thread: JoinHandle<Looked>,
     target: Target,
+    account: String,
     alarm: Option<Vec<u8>>,
     /// The member and its route.
     member: usize,
@@ -468,13 +469,14 @@ fn begin_look(index: usize, member: &Member, route: usize, cause: Cause) {
         return;
     };
     member.note_look(route, sys::uptime());
-    let (target, alarm) = (Target::of(&order), order.alarm.clone());
+    let (target, account, alarm) = (Target::of(&order), order.account(), order.alarm.clone());
     match action::look(order, cause, STATE.history()) {
         Ok(thread) => {
             *running = Some(RunningLook {
                 thread,
                 begun: sys::uptime(),
                 target,
+                account,
                 alarm,
                 member: index,
                 route,
@@ -507,9 +509,14 @@ fn finish_look() {
         );
         return member.postpone_look(look.route, look.cause);
     }
-    let Ok(Looked { finding, requests }) = look.thread.join() else {
+    let Ok(looked) = look.thread.join() else {
         return member.postpone_look(look.route, look.cause);
     };
+    let Looked {
+        finding,
+        requests,
+        refused_login,
+    } = looked;
     if let Some(address) = member.figures.address(look.target.ip) {
         address.note_requests(requests);
     }
@@ -522,6 +529,11 @@ fn finish_look() {
         let Target { action, ip, .. } = look.target;
         action::log_line(action, alarm, format_args!("{ip}: {note}"));
     };
+    if refused_login {
+        for member in STATE.members() {
+            member.stop_looks(&look.account);
+        }
+    }
     match member.judge(look.route, sys::uptime(), look.cause, finding) {
         Verdict::Nothing => {}
         Verdict::Log(note) => log_note(&note),

@@ -38,6 +38,8 @@ struct Route {
     hook: Hook,
     /// Which of the hook's addresses it is.
     number: usize,
+    /// [`Order::account`].
+    account: String,
     ip: IpAddr,
     watch: Watch,
 }
@@ -71,6 +73,7 @@ impl Member {
                 routes.extend(order.watch.map(|every| Route {
                     hook: hook.clone(),
                     number,
+                    account: order.account(),
                     ip: order.ip,
                     watch: Watch::new(every, order.watch_action),
                 }));
@@ -322,6 +325,16 @@ impl Member {
     pub fn note_look(&self, route: usize, now: Duration) {
         if let Some(route) = self.state().routes.get_mut(route) {
             route.watch.note_begun(now);
+        }
+    }
+
+    /// The login of an account was refused to a look: no further one is made with it before the next
+    /// takeover, as three refused logins block this server.
+    pub fn stop_looks(&self, account: &str) {
+        for route in &mut self.state().routes {
+            if route.account == account {
+                route.watch.stop();
+            }
         }
     }
 

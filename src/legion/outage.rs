@@ -166,6 +166,7 @@ fn go_through(nodes: usize, broken: Broken, outage: Duration) -> (Requests, Dura
                 LIMITS.changes
             },
             reserved_changes: 0,
+            sharing: 1,
         };
         let around = Surroundings {
             clock: &mut clock,

@@ -231,6 +231,11 @@ impl Watch {
         }
     }
 
+    /// The login was refused to another look: no further one before the next takeover.
+    pub fn stop(&mut self) {
+        self.next = None;
+    }
+
     /// A look was sent, so the next regular one is due later.
     pub fn note_begun(&mut self, now: Duration) {
         self.next = Some(now + self.every);

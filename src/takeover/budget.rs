@@ -39,6 +39,35 @@ impl Budget {
         }
     }
 
+    /// Counts a change that is about to be sent, if no more than `share` of them are to be sent within an
+    /// hour. Returns whether it may be sent.
+    pub fn take_change(&mut self, now: Duration, share: usize) -> bool {
+        let may = self.change_pause(now, share).is_zero();
+        if may {
+            self.changes.note(now);
+        }
+        may
+    }
+
+    /// A change that was counted then was not sent.
+    pub fn give_back_change(&mut self, at: Duration) {
+        self.changes.forget(at);
+    }
+
+    /// Counts a look that is about to be sent.
+    ///
+    /// # Errors
+    /// It may not be sent yet: how long to wait.
+    pub fn take_look(&mut self, now: Duration) -> Result<(), Duration> {
+        match self.look_pause(now) {
+            Duration::ZERO => {
+                self.looks.note(now);
+                Ok(())
+            }
+            pause => Err(pause),
+        }
+    }
+
     /// How long to wait until a change may be sent, if no more than `share` of them are to be sent
     /// within an hour. Zero: one may be sent now.
     pub fn change_pause(&mut self, now: Duration, share: usize) -> Duration {
@@ -66,10 +95,7 @@ impl Budget {
         self.looks.used(now) < self.limits.looks / 2
     }
 
-    pub fn note_change(&mut self, now: Duration) {
-        self.changes.note(now);
-    }
-
+    /// Counts a look that was sent whatever the limit.
     pub fn note_look(&mut self, now: Duration) {
         self.looks.note(now);
     }
@@ -131,6 +157,12 @@ impl Window {
             .map_or(HOUR, |sent| now.saturating_sub(*sent))
     }
 
+    fn forget(&mut self, at: Duration) {
+        if let Some(index) = self.sent.iter().rposition(|sent| *sent == at) {
+            self.sent.remove(index);
+        }
+    }
+
     fn note(&mut self, now: Duration) {
         self.expire(now);
         if self.sent.len() == self.capacity {
@@ -190,15 +222,25 @@ mod tests {
         let sent = send_all(
             5,
             |b, now| b.change_pause(now, usize::MAX),
-            Budget::note_change,
+            |b, now| assert!(b.take_change(now, usize::MAX)),
         );
         assert_eq!(most_within_an_hour(&sent), 48);
     }
 
     #[test]
     fn a_share_is_a_limit_of_its_own() {
-        let sent = send_all(5, |b, now| b.change_pause(now, 16), Budget::note_change);
+        let take = |budget: &mut Budget, now| assert!(budget.take_change(now, 16));
+        let sent = send_all(5, |b, now| b.change_pause(now, 16), take);
         assert_eq!(most_within_an_hour(&sent), 16);
+    }
+
+    #[test]
+    fn what_was_not_sent_is_not_counted() {
+        let mut budget = Budget::new(LIMITS);
+        assert!(budget.take_change(at(1), 1));
+        assert!(!budget.take_change(at(2), 1));
+        budget.give_back_change(at(1));
+        assert!(budget.take_change(at(3), 1));
     }
 
     #[test]

@@ -62,17 +62,15 @@ pub struct First<'a> {
 }
 
 impl First<'_> {
-    fn open(&self, problem: Option<&Problem>) {
-        self.gate.set(match problem {
-            Some(problem) if self.provider.has_refused_login() => State::Refused(problem.clone()),
-            Some(_) | None => State::Open,
-        });
-    }
-}
-
-impl Drop for First<'_> {
-    fn drop(&mut self) {
-        self.gate.open();
+    fn judge(&self, look: &Look) {
+        match look {
+            Look::Refused(problem) if self.provider.has_refused_login() => {
+                self.gate.set(State::Refused(problem.clone()));
+            }
+            // Nothing is known of the login yet.
+            Look::NotConnected(_) | Look::Unanswered(_) => {}
+            _ => self.gate.open(),
+        }
     }
 }
 
@@ -85,10 +83,7 @@ impl Provider for First<'_> {
 
     fn look(&mut self, within: Duration) -> Look {
         let look = self.provider.look(within);
-        match &look {
-            Look::Refused(problem) => self.open(Some(problem)),
-            _ => self.open(None),
-        }
+        self.judge(&look);
         look
     }
 
@@ -141,8 +136,8 @@ mod tests {
         }
     }
 
-    /// Whether the gate lets the others begin, after this first look.
-    fn lets_begin(look: Look, refuses: bool) -> bool {
+    /// Whether the gate lets the others begin, after this first look. `None`: they still wait.
+    fn lets_begin(look: Look, refuses: bool) -> Option<bool> {
         let gate = Gate::default();
         let look = Some(look);
         let provider = &mut Answers { look, refuses };
@@ -151,32 +146,32 @@ mod tests {
             gate: &gate,
         };
         first.look(Duration::ZERO);
-        assert!(!matches!(*gate.state(), State::Closed));
-        gate.wait(Duration::ZERO).is_none()
+        let opened = gate.state().clone();
+        match opened {
+            State::Closed => None,
+            State::Open => Some(true),
+            State::Refused(_) => Some(false),
+        }
     }
 
     #[test]
     fn only_a_refused_login_keeps_the_others_back() {
         let problem = || Problem::new("it is broken");
-        assert!(!lets_begin(Look::Refused(problem()), true));
-        assert!(lets_begin(Look::Refused(problem()), false));
-        assert!(lets_begin(Look::Ours, false));
-        assert!(lets_begin(Look::NotConnected(problem()), false));
+        assert_eq!(lets_begin(Look::Refused(problem()), true), Some(false));
+        assert_eq!(lets_begin(Look::Refused(problem()), false), Some(true));
+        assert_eq!(lets_begin(Look::Ours, false), Some(true));
+        for unanswered in [Look::NotConnected, Look::Unanswered] {
+            assert_eq!(lets_begin(unanswered(problem()), false), None);
+        }
     }
 
     #[test]
-    fn the_others_wait_for_the_first_answer_and_no_longer_than_the_first_lives() {
+    fn the_others_wait_until_the_gate_is_opened_and_not_forever() {
         let gate = Gate::default();
+        assert!(gate.wait(Duration::ZERO).is_none());
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| gate.wait(Duration::from_secs(600)));
-            let provider = &mut Answers {
-                look: None,
-                refuses: false,
-            };
-            drop(First {
-                provider,
-                gate: &gate,
-            });
+            gate.open();
             assert!(waiting.join().unwrap().is_none());
         });
     }

@@ -29,6 +29,9 @@ pub use pace::{Bounds, Clock};
 pub use problem::Problem;
 pub use provider::{Change, Look, Provider, Tempo};
 
+/// Where several takeovers share the looks of an hour, one that may be left out is waited for no longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// A takeover without any connection for this long fails.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -81,10 +84,9 @@ pub fn look_once(
     {
         let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
         let may_look = urgent || budget.can_spare_look(uptime);
-        if !may_look || !budget.look_pause(uptime).is_zero() {
+        if !may_look || budget.take_look(uptime).is_err() {
             return None;
         }
-        budget.note_look(uptime);
     }
     Some(provider.look(within))
 }
@@ -148,7 +150,16 @@ impl Takeover<'_> {
     }
 
     /// This process has taken the address over before, or has tried to, so it may be here already.
+    /// Where several addresses share the looks of an hour, and none is left, a change tells as well.
     fn look_first(&mut self) -> Next {
+        let Bounds {
+            cautious, sharing, ..
+        } = *self.pace.bounds();
+        let now = self.pace.uptime();
+        let pause = self.budget().look_pause(now);
+        if sharing > 1 && !cautious && pause > LONGEST_PAUSE && self.can_change() {
+            return Next::Change;
+        }
         match self.look() {
             None => self.end_out_of_time(),
             Some(Look::Ours) => Next::End(Outcome::Routed),
@@ -189,7 +200,8 @@ impl Takeover<'_> {
         if !self.pace.has_time() {
             return self.end_out_of_time();
         }
-        if !self.can_change() {
+        let now = self.pace.uptime();
+        if !self.take_change(now) {
             if self.reason.is_empty() {
                 self.reason = "this process has reached its limit of POST requests per hour".into();
             }
@@ -199,8 +211,11 @@ impl Takeover<'_> {
         let within = self.pace.begin_change();
         let answer = self.provider.change(within);
         match answer {
-            Change::NotConnected(_) => {}
-            Change::Unready(_) => self.unconnected_since = None,
+            Change::NotConnected(_) => self.budget().give_back_change(now),
+            Change::Unready(_) => {
+                self.budget().give_back_change(now);
+                self.unconnected_since = None;
+            }
             _ => self.note_change(),
         }
         match answer {
@@ -235,8 +250,6 @@ impl Takeover<'_> {
         self.pace.note_change();
         self.unconnected_since = None;
         self.changes += 1;
-        let now = self.pace.uptime();
-        self.budget().note_change(now);
     }
 
     /// Looks until the address is ours, the change has ended without that, or time is up.
@@ -463,21 +476,24 @@ impl Takeover<'_> {
 
     /// The same, unless a change is due before the budget allows a look.
     fn look_by(&mut self, due: Option<Instant>) -> Result<Look, NoLook> {
-        let pause = {
+        loop {
+            if !self.pace.has_time() {
+                return Err(NoLook::OutOfTime);
+            }
             let now = self.pace.uptime();
-            self.budget().look_pause(now)
-        };
-        let until_due = due.map(|due| due.saturating_duration_since(self.pace.now()));
-        if let Some(until_due) = until_due.filter(|until_due| *until_due < pause) {
-            self.pace.sleep(until_due);
-            return Err(NoLook::Due);
+            let Err(pause) = self.budget().take_look(now) else {
+                break;
+            };
+            if self.reason.is_empty() {
+                self.reason = "this process has reached its limit of GET requests per hour".into();
+            }
+            let until_due = due.map(|due| due.saturating_duration_since(self.pace.now()));
+            if let Some(until_due) = until_due.filter(|until_due| *until_due < pause) {
+                self.pace.sleep(until_due);
+                return Err(NoLook::Due);
+            }
+            self.pace.sleep(pause);
         }
-        self.pace.sleep(pause);
-        if !self.pace.has_time() {
-            return Err(NoLook::OutOfTime);
-        }
-        let now = self.pace.uptime();
-        self.budget().note_look(now);
         let within = self.pace.begin_look();
         let look = self.provider.look(within);
         if !matches!(look, Look::NotConnected(_)) {
@@ -497,23 +513,28 @@ impl Takeover<'_> {
     }
 
     /// Only a first change may use up what is left for an hour.
-    fn change_pause(&self) -> Duration {
+    fn share(&self) -> usize {
         let Bounds {
             changes_an_hour,
             reserved_changes,
             ..
         } = *self.pace.bounds();
-        let share = match self.changes {
+        match self.changes {
             0 => changes_an_hour,
             _ => changes_an_hour.saturating_sub(reserved_changes),
-        };
-        let now = self.pace.uptime();
-        self.budget().change_pause(now, share)
+        }
+    }
+
+    /// Counts a change that is about to be sent, if it may be.
+    fn take_change(&mut self, now: Duration) -> bool {
+        let share = self.share();
+        self.changes < self.max_changes && self.budget().take_change(now, share)
     }
 
     /// Whether another change may be sent in this takeover. If not, looks go on to the deadline.
     fn can_change(&self) -> bool {
-        self.changes < self.max_changes && self.change_pause().is_zero()
+        let (now, share) = (self.pace.uptime(), self.share());
+        self.changes < self.max_changes && self.budget().change_pause(now, share).is_zero()
     }
 
     // Evidence that the address is not here outweighs that a change was accepted.

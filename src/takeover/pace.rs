@@ -32,6 +32,8 @@ pub struct Bounds {
     /// How many of them are kept for other first changes: of the other addresses, and of the next
     /// takeover.
     pub reserved_changes: usize,
+    /// How many takeovers send looks for the same few requests: each looks so much less often.
+    pub sharing: u32,
 }
 
 /// Time as a takeover sees it, so that its tests take none.
@@ -146,7 +148,7 @@ impl<'a> Pace<'a> {
         let wait = self.next_look_wait;
         let grown = wait + wait * self.tempo.growth / 10;
         self.next_look_wait = grown.min(self.tempo.longest_wait);
-        wait
+        wait * self.bounds.sharing
     }
 
     /// The same while looks get no answer, which may go on until the deadline.
@@ -159,7 +161,7 @@ impl<'a> Pace<'a> {
         }
         let wait = self.next_look_wait.max(self.tempo.soon);
         self.next_look_wait = (wait * 3 / 2).min(self.tempo.longest_probe_wait);
-        wait
+        wait * self.bounds.sharing
     }
 
     /// How long to wait before connecting again: 1 s, growing to 5 s, less what the failed attempt

@@ -104,6 +104,7 @@ struct Setting {
     cautious: bool,
     changes_an_hour: usize,
     reserved_changes: usize,
+    sharing: u32,
     /// How many changes the election is valid for.
     elected_for: usize,
 }
@@ -116,6 +117,7 @@ const USUAL: Setting = Setting {
     cautious: false,
     changes_an_hour: 48,
     reserved_changes: 0,
+    sharing: 1,
     elected_for: 100,
 };
 
@@ -159,6 +161,7 @@ fn run_on(
         cautious: setting.cautious,
         changes_an_hour: setting.changes_an_hour,
         reserved_changes: setting.reserved_changes,
+        sharing: setting.sharing,
     };
     let asked_whether_elected = Cell::new(0);
     let mut lines = Vec::new();
@@ -273,6 +276,41 @@ impl Ended {
     fn posts(&self) -> usize {
         self.asked.matches('P').count()
     }
+}
+
+#[test]
+fn takeovers_side_by_side_look_less_often() {
+    let several = Setting {
+        sharing: 4,
+        ..USUAL
+    };
+    let steps = vec![
+        Post(Change::Running(status(200))),
+        Get(Look::Changing),
+        Get(Look::Changing),
+        Get(Look::Ours),
+    ];
+    run_with(several, at_once(steps), None).is_routed("P0 G0 G8 G20");
+}
+
+#[test]
+fn a_first_look_that_is_not_free_soon_is_left_out_where_several_share_the_looks() {
+    let setting = |sharing| Setting {
+        look_first: true,
+        sharing,
+        ..USUAL
+    };
+    let used_up = || {
+        let mut budget = Budget::new(LIMITS);
+        for _ in 0..LIMITS.looks {
+            budget.note_look(Duration::from_secs(99_900));
+        }
+        Mutex::new(budget)
+    };
+    let steps = at_once(vec![Post(Change::Done)]);
+    run_on(&used_up(), setting(2), steps, None).is_routed("P0");
+    let ended = run_on(&used_up(), setting(1), Vec::new(), None);
+    ended.failed("its limit of GET requests per hour", false, "");
 }
 
 // The rows of the table.

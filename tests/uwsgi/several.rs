@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use testbed::robot::{Fault, Method, Robot, Settings, When};
-use testbed::uwsgi::{Node, PATIENCE};
+use testbed::uwsgi::{Legion, Node, NodeConfig, Observer, PATIENCE};
 
 use crate::Test;
 use crate::boot::{errors, refused};
@@ -16,6 +16,8 @@ pub const TESTS: &[Test] = tests![
     several_addresses_of_a_refused_login_cost_one_attempt,
     several_addresses_of_a_hanging_webservice_end_at_their_deadline,
     sixteen_addresses_have_posts_for_three_failovers,
+    sixteen_addresses_recover_from_one_that_failed,
+    looks_at_several_addresses_stop_at_a_refused_login,
     boot_names_the_address_that_is_wrong,
     boot_refuses_an_address_in_two_actions
 ];
@@ -149,6 +151,57 @@ fn sixteen_addresses_have_posts_for_three_failovers(context: &Context) {
         assert_eq!(routed_here(&robot, 16), 16);
     }
     assert_eq!(robot.posts(), 48);
+}
+
+/// One failure must not use up what the next takeover of this process may send.
+fn sixteen_addresses_recover_from_one_that_failed(context: &Context) {
+    let robot = robot(16, Duration::ZERO);
+    robot.order(
+        When::Once(Method::Post),
+        Fault::error(403, "FORBIDDEN", "a message"),
+    );
+    let config = NodeConfig::new()
+        .line(Legion::of(1).member(0))
+        .line(format!("legion-lord = failover {}", action(&robot, 16, "")))
+        .line("legion-freq = 1\nlegion-tolerance = 5\nlegion-death-on-lord-error = 5");
+    let node = context.start(&config);
+    assert!(!end(&node));
+    wait(&node, "] i am now the Lord", PATIENCE);
+    assert_eq!(routed_here(&robot, 16), 16, "{}", node.log().text());
+    assert_eq!(
+        robot.posts(),
+        17,
+        "those that are here are not posted again"
+    );
+}
+
+/// Three refused logins block this server.
+fn looks_at_several_addresses_stop_at_a_refused_login(context: &Context) {
+    let robot = robot(5, Duration::ZERO);
+    let (legion, observer) = (Legion::of(1), Observer::start());
+    let config = NodeConfig::new()
+        .line(legion.member(0))
+        .line(format!(
+            "legion-node = failover 127.0.0.1:{}",
+            observer.port()
+        ))
+        .line(format!(
+            "legion-lord = failover {}",
+            action(&robot, 5, ",watch=60")
+        ))
+        .line("legion-freq = 1\nlegion-tolerance = 5");
+    let node = context.start(&config);
+    assert!(end(&node), "{}", node.log().text());
+    robot.set_password("changed");
+    let part = "will not retry before the next takeover";
+    wait(&node, part, 2 * PATIENCE);
+    // The others would have looked in the next cycles of the master, one in each.
+    assert!(observer.wait_for_more(legion.ports[0], 8, PATIENCE));
+    let requests = robot.requests();
+    let refused = requests
+        .iter()
+        .filter(|request| request.status == Some(401));
+    assert_eq!(refused.count(), 1, "{}", node.log().text());
 }
 
 fn boot_names_the_address_that_is_wrong(context: &Context) {

@@ -110,6 +110,7 @@ fn run(order: &Order, provider: &mut dyn Provider) -> Ended {
         cautious: false,
         changes_an_hour: LIMITS.changes,
         reserved_changes: 0,
+        sharing: 1,
     };
     let lines = RefCell::new(Vec::new());
     let around = Surroundings {

@@ -35,4 +35,8 @@ impl Provider for Unroute {
     fn tempo(&self) -> &'static Tempo {
         &TEMPO
     }
+
+    fn has_refused_login(&self) -> bool {
+        self.0.has_refused_login()
+    }
 }

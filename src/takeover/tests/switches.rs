@@ -107,6 +107,7 @@ fn slow_switches_succeed_with_the_defaults_and_at_most_three_posts() {
                     cautious: false,
                     changes_an_hour: 48,
                     reserved_changes: 0,
+                    sharing: 1,
                 };
                 let around = Surroundings {
                     clock: &mut clock,
