@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         let mut tests = [
             slow::TESTS,
             watch::TESTS,
+            cloud::legion::TESTS,
             standing::TESTS,
             metrics::TESTS,
             rows::TESTS,
@@ -84,7 +85,6 @@ fn main() -> ExitCode {
             cloud::moves::TESTS,
             cloud::alias::TESTS,
             cloud::boot::TESTS,
-            cloud::legion::TESTS,
             cloud::secrets::TESTS,
             cloud::by_hand::TESTS,
         ]
