@@ -3,7 +3,8 @@
 .PHONY: help demo test soak nemesis older-nodes memcheck arm64 fresh installs mock bench lab matrix build install dist deb sbom deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
-	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute)'
+	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute);'
+	@echo '                     of a Floating IP with CLOUD=1'
 	@echo 'make test            run all tests in real uWSGIs'
 	@echo 'make soak            run ten thousand takeovers in one process (two minutes)'
 	@echo 'make nemesis         put random faults on legions of real nodes (ROUNDS=8 NODES=3 SEED=1)'
@@ -29,7 +30,7 @@ help:
 	@echo 'make deny            check licences, sources and advisories of all dependencies'
 
 demo:
-	@tests/demo.sh
+	@CLOUD='$(CLOUD)' tests/demo.sh
 
 test:
 	@tests/setup.sh test

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `make demo`: installs what it needs, and shows a failover between three uWSGI nodes on this machine.
+# With CLOUD=1 it is that of a Floating IP.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,4 +26,5 @@ elif reason=$("${CARGO_TARGET_DIR:-target}/debug/lab" try 2>&1); then
 else
     say "on loopback, because there are no network namespaces here: $reason"
 fi
+[ -z "${CLOUD:-}" ] || arguments+=(cloud)
 exec cargo run --quiet --locked -p testbed --bin demo -- "${arguments[@]}"

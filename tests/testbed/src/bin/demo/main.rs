@@ -1,13 +1,14 @@
 //! `make demo`: a failover between three uWSGI nodes on this machine.
 //!
-//! `story` tells it in three acts. `stage` contains the mock Robot and three servers, and `place` is the
-//! network between them. `screen` writes the output, and `timeline` its summary. `interrupt` ends the
+//! `story` tells it in three acts. `stage` contains three servers and the webservice, which is the
+//! mock Robot or the mock Cloud (`service`), and `place` is the network between them. `screen` writes the output, and `timeline` its summary. `interrupt` ends the
 //! demo early, and `orphans` makes sure that nothing is left behind.
 
 mod interrupt;
 mod orphans;
 mod place;
 mod screen;
+mod service;
 mod stage;
 mod story;
 mod timeline;
@@ -24,36 +25,53 @@ use testbed::uwsgi::Launch;
 use screen::Screen;
 use stage::Stage;
 
-const USAGE: &str = "usage: demo UWSGI PLUGINS_DIR [network]
+const USAGE: &str = "usage: demo UWSGI PLUGINS_DIR [network] [cloud]
 
   UWSGI        the uWSGI binary
   PLUGINS_DIR  the directory that contains hetzner_plugin.so
-  network      not on loopback, but in network namespaces, as root";
+  network      not on loopback, but in network namespaces, as root
+  cloud        a Floating IP instead of a failover IP";
 
 fn main() -> ExitCode {
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
-    match arguments.as_slice() {
-        [uwsgi, plugins_dir] => {
+    let [uwsgi, plugins_dir, options @ ..] = arguments.as_slice() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let options: Vec<&str> = options
+        .iter()
+        .filter_map(|option| option.to_str())
+        .collect();
+    let (is_network, is_cloud) = match options[..] {
+        [] => (false, false),
+        ["network"] => (true, false),
+        ["cloud"] => (false, true),
+        ["network", "cloud"] => (true, true),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match is_network {
+        false => {
             // Before any thread is started, so that all of them have the signals blocked.
             let signals = interrupt::block();
             orphans::adopt();
-            play(launch(uwsgi, plugins_dir), Some(signals))
+            play(launch(uwsgi, plugins_dir), Some(signals), is_cloud)
         }
-        [uwsgi, plugins_dir, place] if place.as_os_str() == "network" => {
-            // It ends everything when it is interrupted.
-            cage::enclose(|| play(launch(uwsgi, plugins_dir), None))
-        }
-        _ => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
-        }
+        // It ends everything when it is interrupted.
+        true => cage::enclose(|| play(launch(uwsgi, plugins_dir), None, is_cloud)),
     }
 }
 
 /// Plays on loopback, where it has to take care of signals, or in namespaces.
-fn play(launch: io::Result<Launch>, signals: Option<interrupt::Signals>) -> ExitCode {
+fn play(
+    launch: io::Result<Launch>,
+    signals: Option<interrupt::Signals>,
+    is_cloud: bool,
+) -> ExitCode {
     let screen = Arc::new(Screen::new());
-    match launch.and_then(|launch| Stage::build(launch, signals.is_none())) {
+    match launch.and_then(|launch| Stage::build(launch, signals.is_none(), is_cloud)) {
         Ok(stage) => perform(&screen, stage, signals),
         Err(error) => {
             screen.failure(&format!("the demo cannot be set up: {error}"));

@@ -1,22 +1,22 @@
 //! Where the servers are: on loopback, or in a network of their own, with a user who asks them.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use testbed::network::{Answer, Client, Moves, Network, WEBSERVICE, main_ip, server_with, web};
-use testbed::robot::{Event, Robot, Settings};
+use testbed::network::{Answer, Client, Moves, Network, WEBSERVICE, web};
+use testbed::robot::Settings;
 use testbed::uwsgi::{Launch, Legion, PATIENCE};
 
+use crate::service::{Events, Service};
 use crate::stage::{FAILOVER_IP, Server};
 
 pub enum Place {
     Loopback {
         legion: Legion,
-        events: Option<Mutex<Receiver<Event>>>,
+        events: Option<Mutex<Events>>,
     },
     Network {
         network: Network,
@@ -50,7 +50,7 @@ impl Place {
         })
     }
 
-    /// Where the mock Robot listens.
+    /// Where the webservice listens.
     pub fn webservice(&self) -> SocketAddr {
         match self {
             Place::Loopback { .. } => Settings::default().address,
@@ -58,39 +58,32 @@ impl Place {
         }
     }
 
-    /// Follows what the mock Robot does.
-    pub fn follow(&mut self, robot: &Robot) {
+    /// Follows what the webservice does.
+    pub fn follow(&mut self, service: &Service) {
         match self {
-            Place::Loopback { events, .. } => *events = Some(Mutex::new(robot.events())),
-            Place::Network { moves, .. } => {
-                *moves = Moves::follow(robot, |event| match event {
-                    Event::Routed { to, .. } => Some(to.and_then(server_with)),
-                    _ => None,
-                });
-            }
+            Place::Loopback { events, .. } => *events = Some(Mutex::new(service.events())),
+            Place::Network { moves, .. } => *moves = service.follow(),
         }
     }
 
     /// The servers that the failover IP was moved to since the last call.
-    pub fn moves(&self) -> Vec<Option<IpAddr>> {
+    pub fn moves(&self) -> Vec<Option<Server>> {
         match self {
             Place::Loopback { events, .. } => {
                 let Some(events) = events else {
                     return Vec::new();
                 };
                 let events = events.lock().unwrap_or_else(PoisonError::into_inner);
-                let moved = |event| match event {
-                    Event::Routed { to, .. } => Some(to),
-                    _ => None,
-                };
-                events.try_iter().filter_map(moved).collect()
+                events.moves()
             }
             Place::Network {
                 moves, reported, ..
             } => {
                 let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
                 let all = moves.all();
-                let new = all[*reported..].iter().map(|(_, to)| to.map(main_ip));
+                let new = all[*reported..]
+                    .iter()
+                    .map(|(_, to)| to.map(|server| Server::ALL[server]));
                 *reported = all.len();
                 new.collect()
             }
@@ -116,11 +109,19 @@ impl Place {
         }
     }
 
-    /// The key `url`, where the webservice's own name does not lead to the mock Robot.
-    pub fn url(&self, robot: &Robot) -> String {
-        match self {
-            Place::Loopback { .. } => format!("url={},", robot.url(FAILOVER_IP)),
-            Place::Network { .. } => String::new(),
+    /// The key with the URL of the webservice, where its own name does not lead to the mock.
+    pub fn url(&self, service: &Service) -> String {
+        match (self, service) {
+            (Place::Loopback { .. }, Service::Robot(robot)) => {
+                format!("url={},", robot.url(FAILOVER_IP))
+            }
+            (Place::Loopback { .. }, Service::Cloud(cloud)) => {
+                format!("endpoint={},", cloud.endpoint())
+            }
+            (Place::Network { .. }, Service::Robot(_)) => String::new(),
+            (Place::Network { .. }, Service::Cloud(_)) => {
+                format!("endpoint=https://{WEBSERVICE}/v1,")
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The mock Robot and the three servers of the demo.
+//! The webservice and the three servers of the demo.
 
 use std::fmt;
 use std::io;
@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use testbed::robot::{Robot, Settings};
 use testbed::uwsgi::{Launch, Log, Node, NodeConfig, PATIENCE};
 
 use crate::place::Place;
+use crate::service::{Service, Words};
 use crate::{interrupt, orphans};
 
 pub use testbed::network::FAILOVER_IP;
-/// How long a switch takes. A real one takes 40 to 110 s.
+/// How long a switch takes.
 pub const SWITCH_TIME: Duration = Duration::from_secs(2);
-/// The right password.
+/// The right password, or token.
 pub const PASSWORD: &str = "BAR";
 /// After how many seconds of silence the others consider a server dead.
 pub const TOLERANCE: u32 = 5;
@@ -46,6 +46,11 @@ impl Server {
         IpAddr::from([n, n, n, n])
     }
 
+    /// Its id in the Cloud.
+    pub fn id(self) -> u64 {
+        42 + self as u64
+    }
+
     /// As `Legion` gives them out.
     pub fn valor(self) -> usize {
         9999 - self as usize
@@ -59,9 +64,9 @@ impl fmt::Display for Server {
     }
 }
 
-/// The Robot and the servers.
+/// The webservice and the servers.
 pub struct Stage {
-    pub robot: Robot,
+    pub service: Service,
     pub place: Place,
     launch: Launch,
     /// Everything that must not outlive the demo.
@@ -78,24 +83,18 @@ pub struct Props {
 }
 
 impl Stage {
-    /// Starts the Robot; the failover IP is routed to no server yet.
-    pub fn build(mut launch: Launch, is_network: bool) -> io::Result<Stage> {
+    /// Starts the webservice; the address is routed to no server yet.
+    pub fn build(mut launch: Launch, is_network: bool, is_cloud: bool) -> io::Result<Stage> {
         let mut place = match is_network {
             true => Place::network(&mut launch)?,
             false => Place::loopback(),
         };
         let directory = tempfile::Builder::new().prefix("demo-").tempdir()?;
-        let robot = Robot::start(Settings {
-            address: place.webservice(),
-            password: PASSWORD.into(),
-            failovers: vec![(FAILOVER_IP, None)],
-            switch_time: SWITCH_TIME,
-            ca_file: Some(directory.path().join("ca.pem")),
-            ..Settings::default()
-        })?;
-        place.follow(&robot);
+        let ca_file = directory.path().join("ca.pem");
+        let service = Service::start(is_cloud, place.webservice(), ca_file)?;
+        place.follow(&service);
         Ok(Stage {
-            robot,
+            service,
             place,
             launch,
             props: Mutex::new(Props {
@@ -105,7 +104,7 @@ impl Stage {
         })
     }
 
-    /// Starts a server, with this password in its configuration. Call it on a thread that lives
+    /// Starts a server, with this password or token in its configuration. Call it on a thread that lives
     /// as long as the process: the kernel ends the server with its parent, which is the thread.
     pub fn start(&self, server: Server, password: &str) -> io::Result<()> {
         let ini = self.ini(server, password);
@@ -122,12 +121,12 @@ impl Stage {
 
     /// As in `packaging/uwsgi.ini`, with the addresses of the place.
     fn ini(&self, server: Server, password: &str) -> String {
+        let Words { action, .. } = self.service.words();
         let action = format!(
-            "hetzner-failoverip:username=FOO,password={password},ip={FAILOVER_IP},active_ip={},\
-             {}ca_file={}",
-            server.main_ip(),
-            self.place.url(&self.robot),
-            self.robot.ca_file().display()
+            "{action}:{},ip={FAILOVER_IP},{}ca_file={}",
+            self.service.keys(server, password),
+            self.place.url(&self.service),
+            self.service.ca_file().display()
         );
         NodeConfig::new()
             .line(self.place.lines(server))

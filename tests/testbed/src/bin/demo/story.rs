@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::place::Place;
 use crate::screen::Screen;
+use crate::service::{Service, Words};
 use crate::stage::{FAILOVER_IP, PASSWORD, STEP_BACK, SWITCH_TIME, Server, Stage, TOLERANCE};
 use crate::timeline::{Route, Timeline};
 
@@ -28,7 +29,8 @@ pub fn tell(screen: &Screen, stage: &Stage) -> Result<Timeline, Failure> {
         screen,
         stage,
         killed: None,
-        timeline: Timeline::default(),
+        timeline: Timeline::new(stage.service.words()),
+        words: stage.service.words(),
     };
     story.introduction();
     story.servers_start()?;
@@ -42,6 +44,7 @@ pub fn tell(screen: &Screen, stage: &Stage) -> Result<Timeline, Failure> {
 struct Story<'a> {
     screen: &'a Screen,
     stage: &'a Stage,
+    words: &'static Words,
     /// When the Lord was killed.
     killed: Option<Instant>,
     timeline: Timeline,
@@ -53,9 +56,15 @@ type Line = (Instant, String);
 impl Story<'_> {
     fn introduction(&self) {
         let screen = self.screen;
-        screen.title("A failover IP that follows the living server");
+        let Words {
+            address,
+            service,
+            real_time,
+            ..
+        } = self.words;
+        screen.title(&format!("A {address} that follows the living server"));
         screen.paragraph(&format!(
-            "Three servers share the failover IP {FAILOVER_IP}, which Hetzner routes to one of them \
+            "Three servers share the {address} {FAILOVER_IP}, which Hetzner routes to one of them \
              at a time. Each runs uWSGI with the hetzner plugin, and together they form a uWSGI \
              legion: they announce themselves to each other, and elect the living server with the \
              highest valor (its priority) as their Lord. The Lord routes {FAILOVER_IP} to itself."
@@ -63,13 +72,16 @@ impl Story<'_> {
         screen.line("");
         for server in Server::ALL {
             let (name, ip, valor) = (server.name(), server.main_ip(), server.valor());
-            screen.line(&format!("  {name}   main IP {ip}   valor {valor}"));
+            let id = match self.stage.service {
+                Service::Robot(_) => String::new(),
+                Service::Cloud(_) => format!("server {}   ", server.id()),
+            };
+            screen.line(&format!("  {name}   {id}main IP {ip}   valor {valor}"));
         }
         screen.line("");
         screen.paragraph(&format!(
             "All three run on this machine, and nothing contacts Hetzner: a mock takes the place of \
-             Hetzner's Robot webservice. It switches the route in {} s; a real switch takes 40 to \
-             110 s.",
+             {service}. It switches the route in {} s; a real switch takes {real_time}.",
             SWITCH_TIME.as_secs()
         ));
         if let Place::Network { .. } = self.stage.place {
@@ -126,20 +138,22 @@ impl Story<'_> {
     }
 
     fn takeover_fails(&mut self) -> Result<(), Failure> {
-        self.screen
-            .title("3. A returns, with a wrong password in its configuration");
+        let secret = self.words.secret;
+        self.screen.title(&format!(
+            "3. A returns, with a wrong {secret} in its configuration"
+        ));
         let start = Instant::now();
         self.start(Server::A, "WRONG")?;
         self.screen.event(start, "A", "starts again");
         self.happened(
             start,
-            "A returns, with a wrong password",
+            &format!("A returns, with a wrong {secret}"),
             Route::To(Server::B),
         );
         let at = self.is_elected(Server::A, start, " again")?;
         let (at, line) = self.takeover_ends(Server::A, at)?;
-        if !line.contains("] ERROR ") || !line.contains("(401)") {
-            return self.fail(Server::A, "A was not refused for its password");
+        if !line.contains("] ERROR ") || !line.contains("(401") {
+            return self.fail(Server::A, &format!("A was not refused for its {secret}"));
         }
         self.screen
             .bad_event(at, "A", "cannot take over; its log gives the reason:");
@@ -206,7 +220,7 @@ impl Story<'_> {
 
     /// Waits until a server that was elected at that moment has taken over; returns the time.
     fn takeover_succeeds(&mut self, server: Server, elected: Instant) -> Result<Instant, Failure> {
-        let (at, line) = self.wait(server, elected, "[hetzner-failoverip] ")?;
+        let (at, line) = self.wait(server, elected, &format!("[{}] ", self.words.action))?;
         self.screen
             .event(at, server.name(), "takes over; its log says:");
         self.screen.quote(&line);
@@ -214,7 +228,7 @@ impl Story<'_> {
         self.screen.quote(&line);
         self.is_routed_to(server)?;
         self.user_is_answered_by(server, elected)?;
-        if self.stage.place.moves().last() != Some(&Some(server.main_ip())) {
+        if self.stage.place.moves().last() != Some(&Some(server)) {
             let what = format!("{FAILOVER_IP} was not moved to {server}");
             return self.fail(server, &what);
         }
@@ -286,10 +300,10 @@ impl Story<'_> {
         line.ok_or_else(|| missing(server, &format!("\"{part}\"")))
     }
 
-    /// According to the mock Robot itself.
+    /// According to the mock itself.
     fn is_routed_to(&self, server: Server) -> Result<(), Failure> {
-        let route = self.stage.robot.route(FAILOVER_IP);
-        if route == Some(server.main_ip()) {
+        let route = self.stage.service.route();
+        if route == Some(server) {
             return Ok(());
         }
         let place = route.map_or("no server".into(), |route| route.to_string());

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::screen::{Look, Screen};
+use crate::service::Words;
 use crate::stage::{FAILOVER_IP, SWITCH_TIME, Server};
 
-/// Where the failover IP is routed.
+/// Where the address is routed.
 #[derive(Debug, Clone, Copy)]
 pub enum Route {
     Nowhere,
@@ -14,13 +15,21 @@ pub enum Route {
     ToTheDead(Server),
 }
 
-#[derive(Default)]
 pub struct Timeline {
+    words: &'static Words,
     entries: Vec<(Instant, String, Route)>,
     user_waited: Option<Duration>,
 }
 
 impl Timeline {
+    pub fn new(words: &'static Words) -> Timeline {
+        Timeline {
+            words,
+            entries: Vec::new(),
+            user_waited: None,
+        }
+    }
+
     pub fn add(&mut self, at: Instant, what: impl Into<String>, route: Route) {
         self.entries.push((at, what.into(), route));
     }
@@ -50,10 +59,11 @@ impl Timeline {
         let outage = self.outage();
         screen.paragraph(&format!(
             "For {:.1} s, {FAILOVER_IP} was routed to a dead server: B was elected after {:.1} s, and \
-             the switch took {} s (40 to 110 s at Hetzner).",
+             the switch took {} s ({} at Hetzner).",
             outage.as_secs_f64(),
             outage.saturating_sub(SWITCH_TIME).as_secs_f64(),
-            SWITCH_TIME.as_secs()
+            SWITCH_TIME.as_secs(),
+            self.words.real_time
         ));
         if let Some(waited) = self.user_waited {
             let waited = waited.as_secs_f64();
@@ -64,7 +74,7 @@ impl Timeline {
         screen.line(&screen.paint(Look::Good, verdict));
     }
 
-    /// How long the failover IP was routed to a dead server.
+    /// How long the address was routed to a dead server.
     fn outage(&self) -> Duration {
         let spans = self.entries.windows(2).map(|pair| match pair {
             [(from, _, Route::ToTheDead(_)), (to, _, _)] => *to - *from,
