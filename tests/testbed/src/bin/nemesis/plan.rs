@@ -103,6 +103,9 @@ impl Steps {
             let to = self.nodes - 1;
             self.add(at, Duration::ZERO, Fault::Moved { to });
         }
+        if self.random.u8(0..3) == 0 {
+            self.failing_return();
+        }
         self.steps.sort_by_key(|step| step.at);
         self.steps
     }
@@ -124,6 +127,26 @@ impl Steps {
         let later = at + millis(&mut self.random, 500, 8000);
         let lasts = self.span();
         self.add(later, lasts, away);
+    }
+
+    /// The best node comes back, and cannot take over. Late, as a later start would hide how it stands
+    /// afterwards.
+    fn failing_return(&mut self) {
+        let node = 0;
+        let at = millis(&mut self.random, 18_000, 28_000);
+        let how = Exit::Killed;
+        let gone = millis(&mut self.random, 6000, 9000);
+        self.add(at, gone, Fault::Down { node, how });
+        let fault = match self.random.bool() {
+            true => Fault::WrongPassword { node },
+            false => Fault::NoService {
+                node,
+                way: State::Refuse,
+            },
+        };
+        // It gives up after 15 s without a connection.
+        let lasts = gone + millis(&mut self.random, 24_000, 28_000);
+        self.add(at, lasts, fault);
     }
 
     fn absence(&mut self, node: usize) -> Fault {
