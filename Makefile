@@ -1,6 +1,6 @@
 # The project's commands. `make demo` and `make test` install or build what they need.
 
-.PHONY: help demo test soak nemesis older-nodes memcheck arm64 fresh installs mock bench lab matrix build install dist deb sbom deb-test package-test reproducible fmt clippy doc deny check clean
+.PHONY: help demo test soak nemesis nemesis-mutants older-nodes memcheck arm64 fresh installs mock bench lab matrix build install dist deb sbom deb-test package-test reproducible fmt clippy doc deny check clean
 
 help:
 	@echo 'make demo            show a failover between three uWSGI nodes on this machine (a minute);'
@@ -8,6 +8,7 @@ help:
 	@echo 'make test            run all tests in real uWSGIs'
 	@echo 'make soak            run ten thousand takeovers in one process (two minutes)'
 	@echo 'make nemesis         put random faults on legions of real nodes (ROUNDS=8 NODES=3 SEED=1)'
+	@echo 'make nemesis-mutants show that these faults find what is broken on purpose (an hour at most)'
 	@echo 'make memcheck        run the tests with each uWSGI under valgrind (ten minutes)'
 	@echo 'make bench           compare the plugin with curl and write BENCHMARKS.md'
 	@echo 'make lab             measure the outage that a client sees, as root, and write docs/outage.md (four minutes)'
@@ -49,6 +50,9 @@ NODES = 3
 SEED = 1
 nemesis:
 	@tests/nemesis.sh $(ROUNDS) $(NODES) $(SEED)
+
+nemesis-mutants:
+	@NODES=$(NODES) SEED=$(SEED) tests/nemesis-mutants.sh
 
 older-nodes:
 	@tests/older-nodes.sh
