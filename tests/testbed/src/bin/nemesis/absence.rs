@@ -31,10 +31,12 @@ impl Spans {
         self.0.retain(|(_, end)| end.is_some());
     }
 
-    /// The last one, if it has not ended before that.
-    pub fn last_since(&self, at: Instant) -> Option<Instant> {
-        let (begin, end) = self.0.last()?;
-        end.is_none_or(|end| end >= at).then_some(*begin)
+    /// When the first one began that touches this time.
+    pub fn begin_of(&self, from: Instant, until: Instant) -> Option<Instant> {
+        let touches = |(begin, end): &&(Instant, Option<Instant>)| {
+            *begin <= until && end.is_none_or(|end| end >= from)
+        };
+        self.0.iter().find(touches).map(|(begin, _)| *begin)
     }
 
     fn ended(&self) -> impl Iterator<Item = (Instant, Instant)> {
@@ -44,8 +46,7 @@ impl Spans {
     }
 
     fn touches(&self, from: Instant, until: Instant) -> bool {
-        let mut spans = self.0.iter();
-        spans.any(|(begin, end)| *begin <= until && end.is_none_or(|end| end >= from))
+        self.begin_of(from, until).is_some()
     }
 }
 
@@ -87,6 +88,16 @@ impl Absences {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_later_span_does_not_hide_the_one_in_question() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let spans = Spans(vec![(at(32), Some(at(53))), (at(54), None)]);
+        assert_eq!(spans.begin_of(at(50), at(53)), Some(at(32)));
+        assert_eq!(spans.begin_of(at(54), at(55)), Some(at(54)));
+        assert_eq!(spans.begin_of(at(20), at(30)), None);
+    }
 
     #[test]
     fn a_takeover_on_old_votes_is_forbidden() {

@@ -254,7 +254,7 @@ fn is_true(cluster: &Cluster, claim: &Claim) -> bool {
     let recently = before(at, REPORTED);
     let held_up = [&absences.frozen, &absences.stalled]
         .into_iter()
-        .filter_map(|spans| spans.last_since(recently));
+        .filter_map(|spans| spans.begin_of(recently, at));
     let from = held_up.map(|since| before(since, REPORTED)).min();
     let from = from.map_or(recently, |from| from.min(recently));
     let timeline = &cluster.timeline;
