@@ -266,7 +266,7 @@ fn cloud_network_that_does_not_fit_is_named(context: &Context) {
         let range = Ipv4Addr::new(10, 1, 0, 0);
         settings.networks.push(Network::new(8, "other", range, 16));
     };
-    for (keys, part) in [
+    let wrong = [
         (
             "network=8",
             "server 43 is not attached to Network 8: attach it, or check network",
@@ -292,17 +292,18 @@ fn cloud_network_that_does_not_fit_is_named(context: &Context) {
             "ip=10.0.1.3",
             "10.0.1.3 is the own address of server node2 (43) in Network 7",
         ),
-    ] {
+    ];
+    let runs = wrong.map(|(keys, part)| {
         let cloud = cloud_with(elsewhere);
-        let node = context.start(&lone_node(&super::action(&cloud, Kind::Alias, keys)));
+        let line = super::action(&cloud, Kind::Alias, keys);
+        (context.start(&lone_node(&line)), cloud, part)
+    });
+    for (node, cloud, part) in runs {
         let line = wait(&node, "] ERROR 10.", PATIENCE);
-        assert!(line.contains(part), "{keys}: {line}");
-        wait(
-            &node,
-            "this node votes, but does not stand for election",
-            PATIENCE,
-        );
-        assert_eq!(cloud.posts(), 0, "{keys}");
+        assert!(line.contains(part), "{part}: {line}");
+        let stands = "this node votes, but does not stand for election";
+        wait(&node, stands, PATIENCE);
+        assert_eq!(cloud.posts(), 0, "{part}");
     }
 }
 

@@ -8,7 +8,9 @@ use testbed::cloud::{
 };
 use testbed::uwsgi::PATIENCE;
 
-use super::{HERE, Kind, NETWORK, Run, SHORT, THERE, action_of, cloud, cloud_with, move_alias};
+use super::{
+    HERE, Kind, NETWORK, Run, SHORT, THERE, action_of, cloud, cloud_with, move_alias, side_by_side,
+};
 use crate::Test;
 use crate::context::{Context, ip, lone_node, wait, wait_any};
 
@@ -39,7 +41,7 @@ fn all(runs: impl IntoIterator<Item = Run>, judge: impl Fn(&Run)) {
 }
 
 fn cloud_ours_already_writes_nothing(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let cloud = cloud();
         match kind {
             Kind::Floating => cloud.set_holder(kind.ip(), Some(HERE)),
@@ -48,7 +50,7 @@ fn cloud_ours_already_writes_nothing(context: &Context) {
         let run = Run::start(context, kind, cloud, "");
         run.succeeds_with(0);
         assert_eq!(run.cloud.posts(), 0, "{}", run.explain());
-    }
+    });
 }
 
 /// 50 objects are a page.
@@ -143,39 +145,39 @@ fn with(context: &Context, kind: Kind, quirk: Fault) -> Run {
 }
 
 fn cloud_a_failed_action_is_requested_again(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let run = with(context, kind, Fault::action_fails());
         run.succeeds_with(1 + kind.steps());
         let line = "has failed: action_failed (Action failed)";
         assert!(run.node.log().contains(line), "{}", run.explain());
-    }
+    });
 }
 
 fn cloud_a_failed_action_that_was_done_is_believed_by_reading(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         with(context, kind, Fault::action_fails_applied()).succeeds_with(kind.steps());
-    }
+    });
 }
 
 /// The 1st of what goes wrong for others: the API says that it is done, and it is not.
 fn cloud_a_success_without_effect_is_requested_again(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         with(context, kind, Quirk::ActionWithoutEffect.into()).succeeds_with(1 + kind.steps());
-    }
+    });
 }
 
 fn cloud_a_success_that_shows_late_is_waited_for(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let late = Quirk::StaleReads(Duration::from_secs(3));
         with(context, kind, late.into()).succeeds_with(kind.steps());
-    }
+    });
 }
 
 fn cloud_an_error_beside_success_means_nothing(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let cloud = cloud_with(|settings| settings.error_beside_success = true);
         Run::start(context, kind, cloud, "").succeeds_with(kind.steps());
-    }
+    });
 }
 
 /// One read shows another server, as users saw now and then; the next one decides.
@@ -254,20 +256,23 @@ fn cloud_addresses_succeed_only_together(context: &Context) {
 }
 
 fn cloud_server_by_id_or_name(context: &Context) {
-    for kind in Kind::ALL {
-        for server in ["43", "node2"] {
-            let run = Run::start(context, kind, cloud(), &format!("server={server}"));
+    side_by_side(|kind| {
+        let runs = ["43", "node2"].map(|server| {
+            let keys = format!("server={server}");
+            (Run::start(context, kind, cloud(), &keys), server)
+        });
+        for (run, server) in runs {
             let line = run.succeeds_with(kind.steps());
             let part = format!("is routed to server {server} (after ");
             assert!(line.contains(&part), "{line}");
         }
-    }
+    });
 }
 
 /// The 6th of what goes wrong for others: a host name that is not the server's name, and the wrong
 /// project.
 fn cloud_what_is_not_in_the_project_is_named(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let no_server = |server: &str| {
             format!(
                 "there is no server {server} in the token's project: server must be this server's \
@@ -283,7 +288,7 @@ fn cloud_what_is_not_in_the_project_is_named(context: &Context) {
             let run = Run::start(context, kind, cloud(), &format!("server={server}"));
             run.fails_at_once(changes, &part);
         }
-    }
+    });
     let other = cloud_with(|settings| settings.floating_ips.clear());
     let run = Run::start(context, Kind::Floating, other, "");
     run.fails("there is no Floating IP 131.232.99.1 in the token's project: check ip");

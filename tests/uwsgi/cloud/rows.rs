@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testbed::cloud::{Access, Cloud, Fault, Refusal, Requests, When};
 
-use super::{HERE, Kind, Run, SHORT, cloud, cloud_with};
+use super::{HERE, Kind, Run, SHORT, cloud, cloud_with, side_by_side};
 use crate::Test;
 use crate::context::Context;
 
@@ -110,29 +110,29 @@ fn fail_at_once(context: &Context, kind: Kind, requests: &Requests, changes: usi
 }
 
 fn cloud_row_final_errors_of_a_change_fail_at_once(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         fail_at_once(context, kind, &kind.changes(), 1);
-    }
+    });
 }
 
 fn cloud_row_final_errors_of_a_read_fail_at_once(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         fail_at_once(context, kind, &Requests::READS, 0);
-    }
+    });
 }
 
 /// The 3rd of what goes wrong for others: nothing is waited for, so that the next call is refused.
 fn cloud_row_passing_errors_of_a_change_are_tried_again(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         for (run, _) in each(context, kind, passing(), &kind.changes()) {
             run.succeeds_with(1 + kind.steps());
         }
-    }
+    });
 }
 
 /// The 8th of what goes wrong for others: an error is no answer, and above all not "elsewhere".
 fn cloud_row_passing_errors_of_a_read_are_tried_again(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let runs = passing().into_iter().map(|fault| {
             let cloud = cloud();
             // It is here already, so whoever takes an error for "elsewhere" moves it.
@@ -147,7 +147,7 @@ fn cloud_row_passing_errors_of_a_read_are_tried_again(context: &Context) {
         for run in runs {
             run.succeeds_with(0);
         }
-    }
+    });
 }
 
 fn cloud_row_passing_errors_for_ever_end_at_the_deadline(context: &Context) {
@@ -171,7 +171,7 @@ fn cloud_row_passing_errors_for_ever_end_at_the_deadline(context: &Context) {
 
 /// One request is regained each second, so it is asked for 2 to 5 s later.
 fn cloud_row_429_waits_and_tries_again(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let runs = [kind.changes(), Requests::READS].map(|requests| {
             let cloud = cloud();
             cloud.order(When::Times(requests.clone(), 2), Refusal::RateLimitExceeded);
@@ -195,11 +195,11 @@ fn cloud_row_429_waits_and_tries_again(context: &Context) {
         run.succeeds();
         let actions = run.cloud.actions().len();
         assert_eq!(actions, kind.steps(), "{}", run.explain());
-    }
+    });
 }
 
 fn cloud_row_3xx_fails_at_once_naming_the_host(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let faults = [301, 302, 303, 307, 308].map(|status| Fault::Redirect {
             status,
             location: "https://elsewhere.example/v1".into(),
@@ -217,11 +217,11 @@ fn cloud_row_3xx_fails_at_once_naming_the_host(context: &Context) {
                 run.fails_at_once(usize::from(requests == kind.changes()), &part);
             }
         }
-    }
+    });
 }
 
 fn cloud_row_another_4xx_fails_at_once(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let pages = [400, 402, 403, 404, 405, 410, 418, 422].map(Fault::page);
         let coded = [Fault::error(422, "never_heard_of", "a message")];
         for (run, fault) in each(
@@ -235,11 +235,11 @@ fn cloud_row_another_4xx_fails_at_once(context: &Context) {
             };
             run.fails_at_once(1, &format!("the Cloud API answered {status}"));
         }
-    }
+    });
 }
 
 fn cloud_row_a_refused_token_fails_at_once(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let wrong = cloud();
         wrong.set_token("another");
         let read_only = cloud_with(|settings| settings.access = Access::Read);
@@ -263,7 +263,7 @@ fn cloud_row_a_refused_token_fails_at_once(context: &Context) {
         );
         Run::start(context, kind, page, "")
             .fails_at_once(0, "the Cloud API refused the token (401");
-    }
+    });
 }
 
 /// Answers that do not come, or not whole, or that nobody can read.
@@ -316,7 +316,7 @@ fn cloud_row_a_lost_answer_to_a_change_is_looked_after(context: &Context) {
 }
 
 fn cloud_row_a_lost_answer_to_a_read_is_asked_for_again(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let runs = [Requests::READS, Requests::ACTION].map(|requests| {
             let faults = lost().into_iter().chain(mangled());
             each(context, kind, faults, &requests)
@@ -324,7 +324,7 @@ fn cloud_row_a_lost_answer_to_a_read_is_asked_for_again(context: &Context) {
         for (run, _) in runs.into_iter().flatten() {
             run.succeeds_with(kind.steps());
         }
-    }
+    });
 }
 
 fn no_connection(context: &Context, kind: Kind, keys: &str) -> Run {
@@ -340,7 +340,7 @@ fn no_connection(context: &Context, kind: Kind, keys: &str) -> Run {
 }
 
 fn cloud_row_no_connection_is_tried_again(context: &Context) {
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let run = no_connection(context, kind, "");
         run.cloud.accept_connections().unwrap();
         run.succeeds_with(kind.steps());
@@ -348,7 +348,7 @@ fn cloud_row_no_connection_is_tried_again(context: &Context) {
         for (run, _) in each(context, kind, handshakes, &Requests::ALL) {
             run.succeeds_with(kind.steps());
         }
-    }
+    });
 }
 
 /// Another node may have a connection.
@@ -365,7 +365,7 @@ fn cloud_row_a_hanging_api_ends_at_the_deadline(context: &Context) {
         cloud.order(When::Always(requests), Fault::Hang);
         Run::start(context, kind, cloud, "timeout=1,deadline=6")
     };
-    for kind in Kind::ALL {
+    side_by_side(|kind| {
         let runs = [
             hanging(kind, Requests::ALL),
             hanging(kind, kind.changes()),
@@ -376,5 +376,5 @@ fn cloud_row_a_hanging_api_ends_at_the_deadline(context: &Context) {
         // It was moved, and nobody said so; the plugin may find out by reading, or not.
         let (_, line) = runs[2].end();
         assert!(line.contains(" (after "), "{line}");
-    }
+    });
 }
