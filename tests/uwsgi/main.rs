@@ -60,6 +60,7 @@ fn main() -> ExitCode {
     let in_namespaces = [runbook::optional_tests(), cloud::metadata::optional_tests()].concat();
     for context in &contexts {
         let mut tests = [
+            &in_namespaces[..],
             slow::TESTS,
             watch::TESTS,
             cloud::legion::TESTS,
@@ -93,7 +94,6 @@ fn main() -> ExitCode {
             tests.extend(older::TESTS);
         }
         tests.extend(metrics::optional_tests(context));
-        tests.extend(&in_namespaces);
         if context.is_our_own() {
             tests.extend([build::TESTS, valgrind::TESTS].concat());
         }
