@@ -1,6 +1,6 @@
 //! `hetzner-switch` and `hetzner-unroute`: one route, changed by hand.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::action::{SystemClock, Target, summary};
 use crate::history::History;
 use crate::http::SetupError;
 use crate::legion::heartbeat::{Heartbeat, Lines, Work, WorkerError, run_with_heartbeat};
-use crate::order::{self, Order};
+use crate::order::{self, Action, Order};
 use crate::preflight;
 use crate::provider::{self, Goal, Shared};
 use crate::sys::process;
@@ -248,7 +248,7 @@ impl Route {
         let order = Arc::new(order);
         let (budget, deadline) = (history.budget(&order), order.deadline);
         let progress = RefCell::new(Progress::new(self.title(), deadline));
-        let shared = history.shared();
+        let (shared, has_warned) = (history.shared(), Cell::new(false));
         let (route, worker_order, worker_shared) = (self.clone(), order.clone(), shared.clone());
         let work: Work<_> =
             Box::new(move |lines| route.take_over(&worker_order, &budget, &worker_shared, lines));
@@ -256,8 +256,17 @@ impl Route {
             interval: Some(TICK),
             beat: &mut || {
                 progress.borrow().draw();
-                if process::interrupts() > 0 {
-                    self.end_interrupted(&progress.borrow(), &order, shared);
+                match (process::interrupts(), self.is_in_two_steps()) {
+                    (0, _) => {}
+                    (1, true) if has_warned.replace(true) => {}
+                    (1, true) => {
+                        progress.borrow().clear();
+                        print(
+                            "An alias IP is on no server between the two steps of its move, so this \
+                             goes on.\nInterrupt it again to end it all the same.",
+                        );
+                    }
+                    _ => self.end_interrupted(&progress.borrow(), &order, shared),
                 }
             },
             log: &mut |_, line| progress.borrow_mut().note(&line),
@@ -303,11 +312,21 @@ impl Route {
             Ok((look, _)) => print(&self.found(&look)),
             Err(error) => print(&format!("it is not known where it is routed: {error}")),
         }
-        print(
-            "A switch that has begun goes on without this command.\nLook again in two minutes, with \
-             --hetzner-check.",
-        );
+        print(match self.is_in_two_steps() {
+            true => {
+                "It may be on no server by now, and nothing goes on without this command: run it again."
+            }
+            false => {
+                "A switch that has begun goes on without this command.\nLook again in two minutes, \
+                 with --hetzner-check."
+            }
+        });
         process::quit(INTERRUPTED)
+    }
+
+    /// Whether an interrupt between two requests may leave the address on no server.
+    fn is_in_two_steps(&self) -> bool {
+        (self.change, self.target.action) == (Change::Switch, Action::Alias)
     }
 
     fn fail(&self, reason: &str) -> bool {

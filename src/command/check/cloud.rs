@@ -62,7 +62,7 @@ impl Projects {
         budget
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .note_look(sys::uptime());
+            .note_looks(sys::uptime(), 1);
         let survey = match api::survey(order, cloud, history.shared(), REQUESTS) {
             Ok(survey) => survey,
             Err(error) => return alone(Topic::Configuration, error.to_string()),

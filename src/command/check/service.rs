@@ -127,7 +127,7 @@ impl Services {
         budget
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .note_look(sys::uptime());
+            .note_looks(sys::uptime(), 1);
         let exchange = webservice::ask_failover(order, robot, order.timeout.min(REQUEST))?;
         let entry = (account.clone(), order.ip, url, exchange.clone());
         self.failovers.push(entry);

@@ -78,7 +78,7 @@ fn cloud_switch_stops_at_a_refused_token(context: &Context) {
     assert_eq!(done.status, Some(1));
     let line = "ERROR 131.232.99.1: the Cloud API refused the token (401 unauthorized";
     assert!(done.out.starts_with(line), "{}", done.out);
-    assert_eq!(cloud.requests().len(), 1);
+    assert_eq!(cloud.requests().len(), 1, "{}", done.out);
 }
 
 fn cloud_switch_asks_on_a_terminal(context: &Context) {
