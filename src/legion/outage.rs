@@ -44,7 +44,7 @@ impl Webservice {
 }
 
 impl Provider for Webservice {
-    fn change(&mut self, _: Duration) -> Change {
+    fn change(&mut self, _: Duration, _: &dyn Fn() -> bool) -> Change {
         self.sent += 1;
         self.requests.borrow_mut().posts.push(self.time.get());
         match self.is_broken() {

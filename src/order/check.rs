@@ -37,9 +37,27 @@ pub(super) struct Common {
     family: Family,
     trust: Trust,
     has_ca_file: bool,
+    /// What is useless about all of it together.
+    warning: Option<String>,
 }
 
+/// How long one of several alias IPs takes, which are moved one after the other, in seconds: the most
+/// that was measured with another tool.
+const MOVE: u64 = 20;
+
 impl Common {
+    /// Warns if so many alias IPs may not be moved before the deadline.
+    pub fn warn_of_turns(&mut self, number: usize) {
+        let needed = MOVE * u64::try_from(number).unwrap_or(u64::MAX);
+        let deadline = self.deadline.as_secs();
+        self.warning = (number > 1 && needed > deadline).then(|| {
+            format!(
+                "{number} alias IPs are moved one after the other, which takes up to {needed} s; deadline \
+                 is {deadline} s: set it to {needed}"
+            )
+        });
+    }
+
     /// An order for one address.
     pub fn order(&self, action: Action, ip: IpAddr, service: Service) -> Order {
         Order {
@@ -54,6 +72,7 @@ impl Common {
             family: self.family,
             trust: self.trust.clone(),
             has_ca_file: self.has_ca_file,
+            warning: self.warning.clone(),
         }
     }
 }
@@ -194,6 +213,7 @@ impl Checker<'_> {
             alarm,
             family: family.unwrap_or_default(),
             has_ca_file: bundle.is_some(),
+            warning: None,
             trust: Trust::of(keys.ssl_no_verify, bundle),
         }
     }

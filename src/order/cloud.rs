@@ -72,7 +72,7 @@ pub fn validate(
         Some(endpoint.unwrap_or_else(|| ENDPOINT.to_vec())),
         base,
     );
-    let common = check.common(&mut keys, &DEFAULTS);
+    let mut common = check.common(&mut keys, &DEFAULTS);
     let endpoint = endpoint?;
     check.family(&common, "endpoint", &endpoint);
     // What was given and is not valid must not look as if it was not given.
@@ -80,7 +80,11 @@ pub fn validate(
         return None;
     }
     let token = token?;
-    let orders = ips?.into_iter().map(|ip| {
+    let ips = ips?;
+    if action == Action::Alias {
+        common.warn_of_turns(ips.len());
+    }
+    let orders = ips.into_iter().map(|ip| {
         let cloud = Cloud {
             token: token.clone(),
             server: server.clone(),

@@ -90,6 +90,8 @@ pub struct Order {
     pub family: Family,
     pub trust: Trust,
     has_ca_file: bool,
+    /// What is useless about the whole action.
+    warning: Option<String>,
 }
 
 /// Who is asked to move an address, with what, and to where.
@@ -277,7 +279,7 @@ impl Order {
 
     /// What is allowed but dangerous or useless, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = self.warning.iter().cloned().collect();
         let secret = self.secret();
         let username: &[u8] = match &self.service {
             Service::Robot(robot) => &robot.username,

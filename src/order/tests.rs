@@ -328,6 +328,19 @@ fn alias(more: &str) -> Order {
 }
 
 #[test]
+fn alias_ips_that_may_not_be_moved_before_the_deadline_are_warned_of() {
+    let warnings = |number: u8, more: &str| {
+        let ips: Vec<String> = (1..=number).map(|last| format!("10.0.0.{last}")).collect();
+        let argument = format!("token=T,ip={}{more}", ips.join(" "));
+        let orders = parse(Action::Alias, argument.as_bytes()).unwrap();
+        orders[0].warnings().concat()
+    };
+    assert_eq!(warnings(6, ""), "");
+    assert!(warnings(7, "").contains("takes up to 140 s; deadline is 120 s: set it to 140"));
+    assert_eq!(warnings(7, ",deadline=140"), "");
+}
+
+#[test]
 fn orders_contradict_each_other_about_one_address() {
     for (one, two, contradict) in [
         ("", "", true),

@@ -75,10 +75,10 @@ impl First<'_> {
 }
 
 impl Provider for First<'_> {
-    fn change(&mut self, within: Duration) -> Change {
+    fn change(&mut self, within: Duration, is_elected: &dyn Fn() -> bool) -> Change {
         // Its answer may take minutes, so the others do not wait for it.
         self.gate.open();
-        self.provider.change(within)
+        self.provider.change(within, is_elected)
     }
 
     fn look(&mut self, within: Duration) -> Look {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     impl Provider for Answers {
-        fn change(&mut self, _: Duration) -> Change {
+        fn change(&mut self, _: Duration, _: &dyn Fn() -> bool) -> Change {
             Change::Done
         }
 

@@ -88,7 +88,12 @@ pub fn look_once(
             return None;
         }
     }
-    Some(provider.look(within))
+    let before = provider.requests();
+    let look = provider.look(within);
+    let further = provider.requests().saturating_sub(before + 1);
+    let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
+    budget.note_looks(uptime, further);
+    Some(look)
 }
 
 struct Takeover<'a> {
@@ -144,8 +149,21 @@ impl Takeover<'_> {
                 Next::Change => self.change(),
                 Next::WaitForChange => self.wait_for_change(),
                 Next::Recover => self.recover(),
+                Next::End(Outcome::Routed) => return self.confirm_election(),
                 Next::End(outcome) => return outcome,
             };
+        }
+    }
+
+    /// The address is here. If this node stood still or was isolated since, another one may have taken it
+    /// meanwhile.
+    fn confirm_election(&mut self) -> Outcome {
+        if (self.is_elected)() {
+            return Outcome::Routed;
+        }
+        match self.look() {
+            Some(Look::Elsewhere { .. } | Look::Changing) => Outcome::Outdated,
+            _ => Outcome::Routed,
         }
     }
 
@@ -194,7 +212,8 @@ impl Takeover<'_> {
     }
 
     fn change(&mut self) -> Next {
-        if !(self.is_elected)() {
+        // Half done, the provider decides: if nobody has the address, only going on helps.
+        if !self.provider.is_half_done() && !(self.is_elected)() {
             return Next::End(Outcome::Outdated);
         }
         if !self.pace.has_time() {
@@ -209,9 +228,9 @@ impl Takeover<'_> {
         }
         self.accepted = None;
         let within = self.pace.begin_change();
-        let answer = self.provider.change(within);
+        let answer = self.provider.change(within, self.is_elected);
         match answer {
-            Change::NotConnected(_) => self.budget().give_back_change(now),
+            Change::NotConnected(_) | Change::Outdated => self.budget().give_back_change(now),
             Change::Unready(_) => {
                 self.budget().give_back_change(now);
                 self.unconnected_since = None;
@@ -220,6 +239,7 @@ impl Takeover<'_> {
         }
         match answer {
             Change::Done => Next::End(Outcome::Routed),
+            Change::Outdated => Next::End(Outcome::Outdated),
             Change::Refused(problem) => refused(problem),
             Change::Limited(problem) => self.end_limited(problem),
             Change::Running(problem) => {
@@ -267,6 +287,7 @@ impl Takeover<'_> {
         loop {
             let mut may_be_over = true;
             let mut least_wait = Duration::ZERO;
+            let was_changing = is_changing;
             let by = (!is_changing && self.may_change_again()).then_some(due);
             let waiting = match self.look_by(by) {
                 Err(NoLook::OutOfTime) => return self.end_out_of_time(),
@@ -301,7 +322,11 @@ impl Takeover<'_> {
                     format!("a switch may be running, waiting for it to finish: {problem}")
                 }
                 Ok(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
-                    least_wait = self.provider.tempo().soon;
+                    // What was seen before still holds.
+                    may_be_over = !was_changing;
+                    if self.provider.tempo().looks_first {
+                        least_wait = self.provider.tempo().soon;
+                    }
                     let waiting = match self.accepted {
                         Some(_) => format!("accepted but not yet confirmed: {problem}"),
                         None => {
@@ -320,13 +345,14 @@ impl Takeover<'_> {
             may_be_over &= self.may_change_again();
             let until_due = due.saturating_duration_since(self.pace.now());
             if may_be_over && until_due.is_zero() {
-                return self.change_after(Duration::ZERO);
+                return self.change_after(least_wait);
             }
-            let wait = self.pace.look_wait().max(least_wait);
-            self.pace.sleep(match may_be_over {
+            let wait = self.pace.look_wait();
+            let wait = match may_be_over {
                 true => wait.min(until_due),
                 false => wait,
-            });
+            };
+            self.pace.sleep(wait.max(least_wait));
         }
     }
 
@@ -476,13 +502,13 @@ impl Takeover<'_> {
 
     /// The same, unless a change is due before the budget allows a look.
     fn look_by(&mut self, due: Option<Instant>) -> Result<Look, NoLook> {
-        loop {
+        let now = loop {
             if !self.pace.has_time() {
                 return Err(NoLook::OutOfTime);
             }
             let now = self.pace.uptime();
             let Err(pause) = self.budget().take_look(now) else {
-                break;
+                break now;
             };
             if self.reason.is_empty() {
                 self.reason = "this process has reached its limit of GET requests per hour".into();
@@ -493,9 +519,11 @@ impl Takeover<'_> {
                 return Err(NoLook::Due);
             }
             self.pace.sleep(pause);
-        }
-        let within = self.pace.begin_look();
+        };
+        let (within, before) = (self.pace.begin_look(), self.provider.requests());
         let look = self.provider.look(within);
+        let further = self.provider.requests().saturating_sub(before + 1);
+        self.budget().note_looks(now, further);
         if !matches!(look, Look::NotConnected(_)) {
             self.unconnected_since = None;
         }

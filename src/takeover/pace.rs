@@ -111,7 +111,12 @@ impl<'a> Pace<'a> {
     pub fn begin_change(&mut self) -> Duration {
         self.attempt = self.clock.now();
         let left = self.left();
-        self.patience().min(left - RESERVE.min(left / 8))
+        let rest = left - RESERVE.min(left / 8);
+        match self.tempo.requests {
+            1 => self.bounds.timeout.min(rest),
+            // Each of its requests is bounded by itself.
+            _ => rest,
+        }
     }
 
     /// The change that was begun has been sent.
@@ -120,22 +125,18 @@ impl<'a> Pace<'a> {
         self.next_connection_wait = FIRST_CONNECTION_WAIT;
     }
 
-    /// How long a change may take, whatever the deadline.
-    fn patience(&self) -> Duration {
-        self.bounds.timeout * self.tempo.requests
-    }
-
     /// A look begins now. Returns how long it may take.
     ///
     /// A look is answered at once or not at all, so it gets less than a change: a quarter of the
     /// timeout, but at least 5 s.
     pub fn begin_look(&mut self) -> Duration {
         self.attempt = self.clock.now();
+        let timeout = self.bounds.timeout;
         let patience = match self.tempo.requests {
-            1 => (self.bounds.timeout / 4).max(MAX_WAIT),
-            _ => self.patience(),
+            1 => timeout.min((timeout / 4).max(MAX_WAIT)),
+            several => timeout * several,
         };
-        self.patience().min(patience).min(self.left())
+        patience.min(self.left())
     }
 
     /// Starts a series of looks: the first wait is short again.

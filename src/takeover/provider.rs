@@ -8,8 +8,9 @@ use super::Problem;
 /// A webservice that can route one address to this server.
 pub trait Provider {
     /// Requests that the address be routed to this server, and waits for the answer for at most
-    /// `within`. Where that takes several steps, it requests the next one.
-    fn change(&mut self, within: Duration) -> Change;
+    /// `within`. Where that takes several steps, it requests the next one. One that reads before asks right
+    /// before its request whether this node still `is_elected`.
+    fn change(&mut self, within: Duration, is_elected: &dyn Fn() -> bool) -> Change;
 
     /// Queries where the address is routed, and waits for the answer for at most `within`.
     fn look(&mut self, within: Duration) -> Look;
@@ -74,6 +75,8 @@ pub enum Change {
     Accepted(Problem),
     /// The change did not happen, as far as is known, and may succeed later.
     Failing(Problem),
+    /// The change was not requested, because this node is no longer elected.
+    Outdated,
     /// The change was not requested, or not accepted, because something else has to end or be known
     /// before. It may succeed soon, and does not count as a change.
     Unready(Problem),

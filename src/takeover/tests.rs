@@ -39,7 +39,7 @@ impl Script {
 }
 
 impl Provider for Script {
-    fn change(&mut self, within: Duration) -> Change {
+    fn change(&mut self, within: Duration, _: &dyn Fn() -> bool) -> Change {
         let (answer, takes) = match (self.steps.pop_front(), self.then) {
             (Some((Post(answer), takes)), _) => (answer, takes),
             (Some((Get(answer), _)), _) => panic!("posted; the script wants a GET: {answer:?}"),
@@ -302,9 +302,7 @@ fn a_first_look_that_is_not_free_soon_is_left_out_where_several_share_the_looks(
     };
     let used_up = || {
         let mut budget = Budget::new(LIMITS);
-        for _ in 0..LIMITS.looks {
-            budget.note_look(Duration::from_secs(99_900));
-        }
+        budget.note_looks(Duration::from_secs(99_900), 90);
         Mutex::new(budget)
     };
     let steps = at_once(vec![Post(Change::Done)]);

@@ -27,6 +27,10 @@ use crate::takeover::{Change, Look, Problem, Provider, Tempo};
 /// node is elected.
 const TURN: Duration = Duration::from_secs(10);
 
+/// How much of the deadline must be left, so that the address is taken off its old server: what a whole
+/// move takes (measured with another tool: 15 to 20 s). Of a short deadline, a quarter.
+const MOVE: Duration = Duration::from_secs(20);
+
 /// How long reads may still show the address at the server that it was taken off.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -36,6 +40,8 @@ pub struct Alias {
     identity: Identity,
     goal: Goal,
     ip: Ipv4Addr,
+    /// How much time a move must have.
+    least: Duration,
     /// The Network that the order names.
     named_network: Option<Named>,
     /// The Network of the address, once it is known.
@@ -48,6 +54,8 @@ pub struct Alias {
     /// A step may be running, or reads may not show it yet.
     is_in_doubt: bool,
     release: Release,
+    /// Why the last step could not be requested.
+    last_problem: Option<Problem>,
     /// The server that it was taken off, and since when.
     released: Option<(u64, Instant)>,
 }
@@ -103,6 +111,7 @@ impl Alias {
             identity: Identity::new(cloud.server.as_ref(), &shared.metadata),
             goal,
             ip,
+            least: MOVE.min(order.deadline / 4),
             named_network: cloud.network.clone(),
             network: None,
             queue: shared.aliases.clone(),
@@ -110,6 +119,7 @@ impl Alias {
             action: None,
             is_in_doubt: false,
             release: Release::No,
+            last_problem: None,
             released: None,
         })
     }
@@ -128,15 +138,15 @@ impl Alias {
                 ActionState::Failed(problem) => {
                     self.action = None;
                     self.is_in_doubt = false;
-                    self.turn = None;
+                    if !self.is_half_done() {
+                        self.turn = None;
+                    }
                     return Ok(Look::Failed(problem));
                 }
                 ActionState::Succeeded => {
                     self.action = None;
                     if (step, self.goal) == (Step::Release, Goal::Here) {
-                        self.is_in_doubt = false;
-                        self.release = Release::Yes;
-                        self.released = self.released.map(|(server, _)| (server, Instant::now()));
+                        self.note_release();
                         return Ok(Look::HalfDone);
                     }
                 }
@@ -264,21 +274,23 @@ impl Alias {
 
     /// The step that is due; `None` if the address is where it should be.
     fn prepare(&mut self, end: Instant) -> Result<Option<Write>, ApiFailure> {
-        let ip = self.ip;
+        let (ip, before) = (self.ip, self.api.requests());
         let Found {
             network,
             us,
             holder,
         } = self.find(end)?;
+        let has_read_more = self.api.requests() > before + 1;
         if self.is_at_goal(holder.as_ref()) {
             self.release = Release::No;
             return Ok(None);
         }
         self.release = match (self.release, &holder) {
-            (Release::Perhaps, Some(_)) => Release::No,
+            // Reads may show it there a while longer.
+            (Release::Perhaps, Some(_)) if !self.is_recently_released() => Release::No,
             (Release::Perhaps, None) => Release::Yes,
             // Reads may still show it at its old server.
-            (known @ (Release::No | Release::Yes), _) => known,
+            (known, _) => known,
         };
         let late = holder
             .as_ref()
@@ -291,6 +303,11 @@ impl Alias {
         let (step, server) = match holder {
             Some(holder) => (Step::Release, holder),
             None => (Step::Set, us),
+        };
+        // The list is read right before it is written.
+        let server = match has_read_more {
+            true => network::server(&mut self.api, server.id, end)?,
+            false => server,
         };
         let Some(attachment) = server.attachment(network) else {
             let server = server.id;
@@ -312,9 +329,50 @@ impl Alias {
     /// The server that the address has just been taken off. Until reads show that, another such request
     /// would change nothing, and whoever writes the list that they show brings the address back.
     fn just_released(&self) -> Option<u64> {
-        let recent = self.released.filter(|(_, at)| at.elapsed() < LAG);
-        let (server, _) = recent.filter(|_| self.release == Release::Yes)?;
-        Some(server)
+        let is_it = self.is_recently_released() && self.release == Release::Yes;
+        self.released.filter(|_| is_it).map(|(server, _)| server)
+    }
+
+    fn is_recently_released(&self) -> bool {
+        self.released.is_some_and(|(_, at)| at.elapsed() < LAG)
+    }
+
+    /// Why a step must not be requested now.
+    fn objection(&self, write: &Write, end: Instant, is_elected: bool) -> Option<Change> {
+        // Once nobody has the address, only going on helps, whoever is elected.
+        let goes_on = write.step == Step::Set && self.is_half_done();
+        if !is_elected && !goes_on {
+            return Some(Change::Outdated);
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        let is_begun = self.goal == Goal::Nowhere || write.step == Step::Set || self.is_half_done();
+        let problem = match &self.last_problem {
+            Some(last) => Problem::new(format_args!("{last}; {}", CloudProblem::TooLate)),
+            None => Problem::new(CloudProblem::TooLate),
+        };
+        (left < self.least && !is_begun).then_some(Change::Limited(problem))
+    }
+
+    /// Follows the step that was requested last. Returns whether it is still running.
+    fn is_running(&mut self, end: Instant) -> Result<bool, ApiFailure> {
+        let Some((step, action)) = self.action else {
+            return Ok(false);
+        };
+        match self.api.follow(action, end)? {
+            ActionState::Running => return Ok(true),
+            ActionState::Succeeded if (step, self.goal) == (Step::Release, Goal::Here) => {
+                self.note_release();
+            }
+            ActionState::Succeeded | ActionState::Failed(_) | ActionState::Unknown => {}
+        }
+        self.action = None;
+        Ok(false)
+    }
+
+    fn note_release(&mut self) {
+        self.is_in_doubt = false;
+        self.release = Release::Yes;
+        self.released = self.released.map(|(server, _)| (server, Instant::now()));
     }
 
     fn request(&mut self, write: &Write, end: Instant) -> Change {
@@ -339,6 +397,9 @@ impl Alias {
             Err(failure) => failure.of_change(self.resolve()),
         };
         self.is_in_doubt = matches!(change, Change::Running(_));
+        if let Change::Failing(problem) | Change::Unready(problem) = &change {
+            self.last_problem = Some(problem.clone());
+        }
         change
     }
 }
@@ -348,10 +409,16 @@ fn refused(problem: CloudProblem) -> ApiFailure {
 }
 
 impl Provider for Alias {
-    fn change(&mut self, within: Duration) -> Change {
+    fn change(&mut self, within: Duration, is_elected: &dyn Fn() -> bool) -> Change {
         let end = Instant::now() + within;
-        // A step that has not shown its effect for so long must not keep the others back.
-        if self.is_in_doubt {
+        match self.is_running(end) {
+            Err(failure) => return failure.of_preparation(self.resolve()),
+            Ok(true) => return Change::Unready(Problem::new(CloudProblem::StillRunning)),
+            Ok(false) => {}
+        }
+        // A step that has not shown its effect for so long must not keep the others back, unless nobody
+        // has the address.
+        if self.is_in_doubt && !self.is_half_done() {
             self.turn = None;
         }
         if self.turn.is_none() {
@@ -363,18 +430,15 @@ impl Provider for Alias {
         let change = match self.prepare(end) {
             Err(failure) => failure.of_preparation(self.resolve()),
             Ok(None) => Change::Done,
-            Ok(Some(write)) => self.request(&write, end),
+            Ok(Some(write)) => match self.objection(&write, end, is_elected()) {
+                Some(objection) => objection,
+                None => self.request(&write, end),
+            },
         };
-        match &change {
-            Change::Running(_) => {}
-            Change::Unready(_) if self.just_released().is_some() => {}
-            Change::Done
-            | Change::Accepted(_)
-            | Change::Failing(_)
-            | Change::Unready(_)
-            | Change::Limited(_)
-            | Change::Refused(_)
-            | Change::NotConnected(_) => self.turn = None,
+        // While nobody has the address, the others wait, so that they stay where they are.
+        let keeps_turn = matches!(change, Change::Running(_)) || self.is_half_done();
+        if !keeps_turn {
+            self.turn = None;
         }
         change
     }
@@ -391,6 +455,10 @@ impl Provider for Alias {
 
     fn tempo(&self) -> &'static Tempo {
         &TEMPO
+    }
+
+    fn has_refused_login(&self) -> bool {
+        self.api.is_token_refused()
     }
 
     fn is_half_done(&self) -> bool {

@@ -37,6 +37,7 @@ pub struct Api {
     timeout: Duration,
     has_asked: bool,
     is_token_accepted: bool,
+    is_token_refused: bool,
 }
 
 /// Why a request has no usable answer.
@@ -130,6 +131,7 @@ impl Api {
             timeout: order.timeout,
             has_asked: false,
             is_token_accepted: false,
+            is_token_refused: false,
         })
     }
 
@@ -274,6 +276,7 @@ impl Api {
             correlation_id: response.correlation_id.as_deref(),
             body: &response.body,
         };
+        self.is_token_refused = response.status == 401;
         let secrets = [self.token.expose()];
         let reader = Reader { secrets: &secrets };
         if let Some(trouble) = reader.trouble(&answer) {
@@ -283,6 +286,11 @@ impl Api {
             .map_err(|_| ApiFailure::Unreadable(reader.unreadable(&answer)))?;
         self.is_token_accepted = true;
         Ok(object)
+    }
+
+    /// Whether the last answer was that the token is wrong.
+    pub fn is_token_refused(&self) -> bool {
+        self.is_token_refused
     }
 
     /// Whether a request has succeeded.

@@ -18,6 +18,9 @@ use crate::order::{Cloud, Order};
 use crate::provider::{Goal, is_same_network};
 use crate::takeover::{Change, Look, Problem, Provider, Tempo};
 
+/// What was read so recently need not be read again before a change.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// A Floating IP, and what is known of it.
 pub struct Floating {
     pub(super) api: Api,
@@ -28,6 +31,8 @@ pub struct Floating {
     /// Its id, once it is known.
     id: Option<u64>,
     is_blocked: bool,
+    /// Where it was last seen, and when.
+    seen: Option<(Option<u64>, Instant)>,
     /// The action that was requested last, until its end was seen.
     action: Option<u64>,
     /// A change may be running, or reads may not show it yet.
@@ -93,6 +98,7 @@ impl Floating {
             ip: order.ip,
             id: None,
             is_blocked: false,
+            seen: None,
             action: None,
             is_in_doubt: false,
         })
@@ -127,21 +133,33 @@ impl Floating {
         };
         self.id = Some(found.id);
         self.is_blocked = found.blocked;
+        self.seen = Some((found.server, Instant::now()));
         Ok(found)
     }
 
-    fn try_look(&mut self, end: Instant) -> Result<Look, ApiFailure> {
-        if let Some(action) = self.action {
-            match self.api.follow(action, end)? {
-                ActionState::Running => return Ok(Look::Changing),
-                ActionState::Failed(problem) => {
-                    self.action = None;
-                    self.is_in_doubt = false;
-                    return Ok(Look::Failed(self.noted(problem)));
-                }
-                // It has not moved before it was seen here (in 2020 it once had not).
-                ActionState::Succeeded | ActionState::Unknown => self.action = None,
+    /// What has become of the action that was requested last: `None` if only a read can tell.
+    fn follow(&mut self, end: Instant) -> Result<Option<Look>, ApiFailure> {
+        let Some(action) = self.action else {
+            return Ok(None);
+        };
+        Ok(match self.api.follow(action, end)? {
+            ActionState::Running => Some(Look::Changing),
+            ActionState::Failed(problem) => {
+                self.action = None;
+                self.is_in_doubt = false;
+                Some(Look::Failed(self.noted(problem)))
             }
+            // It has not moved before it was seen here (in 2020 it once had not).
+            ActionState::Succeeded | ActionState::Unknown => {
+                self.action = None;
+                None
+            }
+        })
+    }
+
+    fn try_look(&mut self, end: Instant) -> Result<Look, ApiFailure> {
+        if let Some(look) = self.follow(end)? {
+            return Ok(look);
         }
         let wanted = self.wanted(end)?;
         let holder = self.read(end)?.server;
@@ -157,17 +175,15 @@ impl Floating {
     /// The request that is to be sent; `None` if the address is where it should be.
     fn prepare(&mut self, end: Instant) -> Result<Option<(u64, Option<u64>)>, ApiFailure> {
         let wanted = self.wanted(end)?;
-        let id = match self.id {
-            Some(id) => id,
-            None => {
+        let fresh = self.seen.filter(|(_, at)| at.elapsed() < FRESH);
+        let (id, holder) = match (self.id, fresh) {
+            (Some(id), Some((holder, _))) => (id, holder),
+            (Some(_) | None, _) => {
                 let found = self.read(end)?;
-                if found.server == wanted {
-                    return Ok(None);
-                }
-                found.id
+                (found.id, found.server)
             }
         };
-        Ok(Some((id, wanted)))
+        Ok((holder != wanted).then_some((id, wanted)))
     }
 
     fn request(&mut self, id: u64, server: Option<u64>, end: Instant) -> Change {
@@ -208,11 +224,20 @@ impl Floating {
 }
 
 impl Provider for Floating {
-    fn change(&mut self, within: Duration) -> Change {
+    fn change(&mut self, within: Duration, is_elected: &dyn Fn() -> bool) -> Change {
         let end = Instant::now() + within;
+        // Another request would be refused while it runs.
+        match self.follow(end) {
+            Err(failure) => return failure.of_preparation(Resolve::MayEnd),
+            Ok(Some(Look::Changing)) => {
+                return Change::Unready(Problem::new(CloudProblem::StillRunning));
+            }
+            Ok(_) => {}
+        }
         let change = match self.prepare(end) {
             Err(failure) => failure.of_preparation(Resolve::MayEnd),
             Ok(None) => Change::Done,
+            Ok(Some(_)) if !is_elected() => Change::Outdated,
             Ok(Some((id, server))) => self.request(id, server, end),
         };
         match change {
@@ -234,5 +259,9 @@ impl Provider for Floating {
 
     fn tempo(&self) -> &'static Tempo {
         &TEMPO
+    }
+
+    fn has_refused_login(&self) -> bool {
+        self.api.is_token_refused()
     }
 }

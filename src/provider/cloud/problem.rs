@@ -101,6 +101,10 @@ pub enum CloudProblem {
     ShownLate { ip: Ipv4Addr, server: String },
     #[error("another alias IP of this node is being moved first")]
     OthersTurn,
+    #[error("the change that was requested last is still running")]
+    StillRunning,
+    #[error("too little of the deadline is left to move it, so it stays where it is")]
+    TooLate,
 }
 
 fn id(correlation: &Option<String>) -> String {

@@ -125,7 +125,7 @@ impl Credentials {
 }
 
 impl Provider for Client {
-    fn change(&mut self, within: Duration) -> Change {
+    fn change(&mut self, within: Duration, _: &dyn Fn() -> bool) -> Change {
         self.ask(Method::POST, within, |reader, answer| reader.change(answer))
             .unwrap_or_else(unanswered_change)
     }

@@ -14,7 +14,7 @@ use crate::takeover::{Change, Look, Provider, Tempo};
 pub struct Unroute(pub Client);
 
 impl Provider for Unroute {
-    fn change(&mut self, within: Duration) -> Change {
+    fn change(&mut self, within: Duration, _: &dyn Fn() -> bool) -> Change {
         let answer = self.0.ask(Method::DELETE, within, |reader, answer| {
             reader.unrouting(answer)
         });

@@ -38,7 +38,7 @@ impl Webservice {
 }
 
 impl Provider for Webservice {
-    fn change(&mut self, within: Duration) -> Change {
+    fn change(&mut self, within: Duration, _: &dyn Fn() -> bool) -> Change {
         self.posts += 1;
         self.requests += 1;
         if self.is_done() {

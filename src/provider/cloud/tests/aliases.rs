@@ -287,18 +287,18 @@ fn while_another_has_the_turn_nothing_is_written() {
     let second = order(&cloud, Action::Alias, "10.0.0.1", "");
     let mut second = client(&second, Goal::Here, &shared);
     let short = Duration::from_millis(300);
-    assert!(matches!(first.change(LONG), Change::Running(_)));
-    assert!(matches!(second.change(short), Change::Unready(_)));
+    assert!(matches!(first.change(LONG, &|| true), Change::Running(_)));
+    assert!(matches!(second.change(short, &|| true), Change::Unready(_)));
     assert!(first.is_half_done() && !second.is_half_done());
     assert_eq!(cloud.posts(), 1);
     cloud.end_actions();
     assert!(matches!(first.look(LONG), Look::HalfDone));
-    assert!(matches!(second.change(short), Change::Unready(_)));
-    assert!(matches!(first.change(LONG), Change::Running(_)));
+    assert!(matches!(second.change(short, &|| true), Change::Unready(_)));
+    assert!(matches!(first.change(LONG, &|| true), Change::Running(_)));
     cloud.end_actions();
     assert!(matches!(first.look(LONG), Look::Ours));
     assert!(!first.is_half_done());
-    assert!(matches!(second.change(LONG), Change::Running(_)));
+    assert!(matches!(second.change(LONG, &|| true), Change::Running(_)));
 }
 
 /// Server 43 is attached to two Networks whose ranges contain the address.
@@ -420,5 +420,5 @@ fn it_is_taken_off_every_server_by_hand() {
     assert_eq!(cloud.actions()[0].status, Status::Success);
     let mut provider = client(&order, Goal::Nowhere, &Arc::default());
     assert!(matches!(provider.look(LONG), Look::Ours));
-    assert!(matches!(provider.change(LONG), Change::Done));
+    assert!(matches!(provider.change(LONG, &|| true), Change::Done));
 }

@@ -274,7 +274,7 @@ fn it_is_unassigned_by_hand() {
     assert_eq!(post.header("Content-Length"), Some("0"));
     unassign();
     let mut provider = client(&order, Goal::Nowhere, &Arc::default());
-    assert!(matches!(provider.change(LONG), Change::Done));
+    assert!(matches!(provider.change(LONG, &|| true), Change::Done));
 }
 
 fn metadata(id: Option<u64>) -> testbed::cloud::Metadata {
@@ -352,9 +352,12 @@ fn no_call_takes_longer_than_it_may() {
     let short = Duration::from_millis(200);
     let began = Instant::now();
     assert!(matches!(provider.look(short), Look::Unanswered(_)));
-    assert!(matches!(provider.change(short), Change::Unready(_)));
     assert!(matches!(
-        provider.change(Duration::ZERO),
+        provider.change(short, &|| true),
+        Change::Unready(_)
+    ));
+    assert!(matches!(
+        provider.change(Duration::ZERO, &|| true),
         Change::Unready(_)
     ));
     assert!(began.elapsed() < order.timeout);
