@@ -301,6 +301,83 @@ fn while_another_has_the_turn_nothing_is_written() {
     assert!(matches!(second.change(LONG, &|| true), Change::Running(_)));
 }
 
+/// A mock whose actions run until they are ended, and an alias IP that is on no server.
+fn half_moved() -> (Cloud, Box<dyn Provider>) {
+    half_moved_beside(&Arc::default())
+}
+
+fn half_moved_beside(shared: &Arc<provider::Shared>) -> (Cloud, Box<dyn Provider>) {
+    let cloud = Cloud::start(Settings {
+        action_time: LONG,
+        ..settings()
+    });
+    let cloud = cloud.unwrap();
+    let order = order(&cloud, Action::Alias, ALIAS, "");
+    let mut client = client(&order, Goal::Here, shared);
+    assert!(matches!(client.change(LONG, &|| true), Change::Running(_)));
+    cloud.end_actions();
+    assert!(matches!(client.look(LONG), Look::HalfDone));
+    assert_eq!(cloud.holder(ip(ALIAS)), None);
+    (cloud, client)
+}
+
+#[test]
+fn votes_that_are_old_end_a_move_unless_nobody_has_the_address() {
+    let cloud = start();
+    let order = order(&cloud, Action::Alias, ALIAS, "");
+    let mut before = client(&order, Goal::Here, &Arc::default());
+    assert!(matches!(before.change(LONG, &|| false), Change::Outdated));
+    assert_eq!(cloud.posts(), 0);
+
+    let (cloud, mut half_way) = half_moved();
+    assert!(matches!(
+        half_way.change(LONG, &|| false),
+        Change::Running(_)
+    ));
+    cloud.end_actions();
+    assert!(matches!(half_way.look(LONG), Look::Ours));
+
+    let (cloud, mut overtaken) = half_moved();
+    cloud.set_aliases(44, 7, &[v4(ALIAS)]);
+    assert!(matches!(
+        overtaken.change(LONG, &|| false),
+        Change::Outdated
+    ));
+    assert_eq!(cloud.posts(), 1);
+}
+
+#[test]
+fn a_move_is_not_begun_without_the_time_for_it() {
+    let cloud = start();
+    let order = order(&cloud, Action::Alias, ALIAS, "");
+    let mut late = client(&order, Goal::Here, &Arc::default());
+    let short = Duration::from_secs(19);
+    let change = late.change(short, &|| true);
+    assert!(matches!(&change, Change::Limited(_)), "{change:?}");
+    assert_eq!((cloud.posts(), cloud.holder(ip(ALIAS))), (0, Some(42)));
+    let (_cloud, mut half_way) = half_moved();
+    assert!(matches!(
+        half_way.change(short, &|| true),
+        Change::Running(_)
+    ));
+}
+
+#[test]
+fn the_turn_is_kept_while_nobody_has_the_address() {
+    let shared = Arc::default();
+    let (cloud, mut half_way) = half_moved_beside(&shared);
+    let second = order(&cloud, Action::Alias, "10.0.0.1", "");
+    let mut second = client(&second, Goal::Here, &shared);
+    let refusal = Refusal::IpNotAvailable;
+    cloud.order(When::Once(Requests::CHANGE_ALIAS_IPS), refusal);
+    let change = half_way.change(LONG, &|| true);
+    assert!(matches!(&change, Change::Failing(_)), "{change:?}");
+    let short = Duration::from_millis(300);
+    assert!(matches!(second.change(short, &|| true), Change::Unready(_)));
+    drop(half_way);
+    assert!(matches!(second.change(LONG, &|| true), Change::Running(_)));
+}
+
 /// Server 43 is attached to two Networks whose ranges contain the address.
 fn two_networks(aliases: &[(u64, u64)]) -> Cloud {
     let settings = Settings::default();
