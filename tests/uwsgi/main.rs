@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     // The tests wait far more than they work.
-    arguments.test_threads.get_or_insert(16);
+    arguments.test_threads.get_or_insert(32);
     let contexts = Context::all();
     let mut trials = Vec::new();
     let in_namespaces = [runbook::optional_tests(), cloud::metadata::optional_tests()].concat();
