@@ -11,6 +11,7 @@ mod human;
 mod json;
 mod report;
 mod rights;
+mod steps;
 mod switch;
 mod terminal;
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::steps::{Steps, Stoppable};
 use super::terminal::{self, Progress};
 use super::{print, rights};
 use crate::action::{SystemClock, Target, summary};
@@ -77,6 +78,10 @@ pub fn run(change: Change, only: Option<&[u8]>, is_sure: bool) -> i32 {
     let history = History::default();
     let mut status = DONE;
     for order in orders {
+        if process::interrupts() > 0 {
+            print("interrupted: the remaining addresses were not tried");
+            return INTERRUPTED;
+        }
         let route = Route {
             change,
             target: Target::of(&order),
@@ -248,25 +253,35 @@ impl Route {
         let order = Arc::new(order);
         let (budget, deadline) = (history.budget(&order), order.deadline);
         let progress = RefCell::new(Progress::new(self.title(), deadline));
-        let (shared, has_warned) = (history.shared(), Cell::new(false));
-        let (route, worker_order, worker_shared) = (self.clone(), order.clone(), shared.clone());
-        let work: Work<_> =
-            Box::new(move |lines| route.take_over(&worker_order, &budget, &worker_shared, lines));
+        let (shared, steps) = (history.shared(), Arc::new(Steps::default()));
+        let (route, worker_order) = (self.clone(), order.clone());
+        let (worker_shared, worker_steps) = (shared.clone(), steps.clone());
+        let work: Work<Result<Report, SetupError>> = Box::new(move |lines| {
+            let client = route.client(&worker_order, &worker_shared)?;
+            let steps = worker_steps;
+            let client = Stoppable { client, steps };
+            Ok(take_over(client, &worker_order, &budget, lines))
+        });
+        // How many interrupts there were when it was said that it goes on.
+        let overruled = Cell::new(0);
         let mut heartbeat = Heartbeat {
             interval: Some(TICK),
             beat: &mut || {
                 progress.borrow().draw();
-                match (process::interrupts(), self.is_in_two_steps()) {
-                    (0, _) => {}
-                    (1, true) if has_warned.replace(true) => {}
-                    (1, true) => {
-                        progress.borrow().clear();
-                        print(
-                            "An alias IP is on no server between the two steps of its move, so this \
-                             goes on.\nInterrupt it again to end it all the same.",
-                        );
-                    }
-                    _ => self.end_interrupted(&progress.borrow(), &order, shared),
+                let interrupts = process::interrupts();
+                if interrupts == overruled.get() {
+                    return;
+                }
+                let is_half_done = self.is_in_two_steps() && !steps.stop();
+                if is_half_done && overruled.replace(interrupts) == 0 {
+                    progress.borrow().clear();
+                    print(&format!(
+                        "finishing the move, because {} is on no server meanwhile; interrupt again \
+                         to end it all the same",
+                        self.target.ip
+                    ));
+                } else {
+                    self.end_interrupted(&progress.borrow(), &order, shared, is_half_done);
                 }
             },
             log: &mut |_, line| progress.borrow_mut().note(&line),
@@ -274,6 +289,7 @@ impl Route {
         let bound = deadline + GRACE;
         let mut ended = run_with_heartbeat(&mut heartbeat, deadline, bound, vec![work]);
         let ended = ended.pop().unwrap_or(Err(WorkerError::Overdue));
+        process::release_interrupts();
         progress.borrow().clear();
         let ip = self.target.ip;
         let report = match ended {
@@ -300,7 +316,13 @@ impl Route {
     }
 
     /// Says what is known, and ends the process.
-    fn end_interrupted(&self, progress: &Progress, order: &Order, shared: &Arc<Shared>) -> ! {
+    fn end_interrupted(
+        &self,
+        progress: &Progress,
+        order: &Order,
+        shared: &Arc<Shared>,
+        is_half_done: bool,
+    ) -> ! {
         process::release_interrupts();
         progress.clear();
         let elapsed = Seconds(progress.elapsed());
@@ -312,11 +334,15 @@ impl Route {
             Ok((look, _)) => print(&self.found(&look)),
             Err(error) => print(&format!("it is not known where it is routed: {error}")),
         }
-        print(match self.is_in_two_steps() {
-            true => {
-                "It may be on no server by now, and nothing goes on without this command: run it again."
+        print(match (is_half_done, self.is_in_two_steps()) {
+            (true, _) => {
+                "It may be on no server, and nothing goes on without this command: run it again."
             }
-            false => {
+            (false, true) => {
+                "This command did not take it off a server, and requests nothing more.\nLook again in \
+                 two minutes, with --hetzner-check."
+            }
+            (false, false) => {
                 "A switch that has begun goes on without this command.\nLook again in two minutes, \
                  with --hetzner-check."
             }
@@ -324,7 +350,7 @@ impl Route {
         process::quit(INTERRUPTED)
     }
 
-    /// Whether an interrupt between two requests may leave the address on no server.
+    /// Whether it has two steps, between which the address is on no server.
     fn is_in_two_steps(&self) -> bool {
         (self.change, self.target.action) == (Change::Switch, Action::Alias)
     }
@@ -334,34 +360,32 @@ impl Route {
         print(&format!("ERROR {ip} is not routed to {goal}: {reason}"));
         false
     }
+}
 
-    /// The whole procedure, on its own thread.
-    fn take_over(
-        &self,
-        order: &Order,
-        budget: &Mutex<Budget>,
-        shared: &Arc<Shared>,
-        lines: &Lines,
-    ) -> Result<Report, SetupError> {
-        let bounds = Bounds {
-            start: Instant::now(),
-            timeout: order.timeout,
-            deadline: order.deadline,
-            // That was done before it was asked.
-            look_first: false,
-            cautious: false,
-            changes_an_hour: provider::limits(order).changes,
-            reserved_changes: 0,
-            sharing: 1,
-        };
-        let mut client = self.client(order, shared)?;
-        let around = Surroundings {
-            clock: &mut SystemClock,
-            budget,
-            // Whoever runs the command decides.
-            is_elected: &|| true,
-            log: &mut |line| lines.log(line),
-        };
-        Ok(takeover::take_over(bounds, &mut *client, around))
-    }
+/// The whole procedure, on its own thread.
+fn take_over(
+    mut client: Stoppable,
+    order: &Order,
+    budget: &Mutex<Budget>,
+    lines: &Lines,
+) -> Report {
+    let bounds = Bounds {
+        start: Instant::now(),
+        timeout: order.timeout,
+        deadline: order.deadline,
+        // That was done before it was asked.
+        look_first: false,
+        cautious: false,
+        changes_an_hour: provider::limits(order).changes,
+        reserved_changes: 0,
+        sharing: 1,
+    };
+    let around = Surroundings {
+        clock: &mut SystemClock,
+        budget,
+        // Whoever runs the command decides.
+        is_elected: &|| true,
+        log: &mut |line| lines.log(line),
+    };
+    takeover::take_over(bounds, &mut client, around)
 }

@@ -2,6 +2,7 @@
 //! line, for Cloud addresses.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use testbed::cloud::{Cloud, Fault, Refusal, Requests, When};
 use testbed::uwsgi::PATIENCE;
@@ -18,6 +19,8 @@ pub const TESTS: &[Test] = tests![
     cloud_switch_does_nothing_when_all_is_well,
     cloud_switch_stops_at_a_refused_token,
     cloud_switch_asks_on_a_terminal,
+    cloud_switch_of_an_alias_ip_is_not_interrupted_half_way,
+    cloud_switch_that_is_interrupted_begins_no_move,
     cloud_unroute_by_hand,
     cloud_check_only_reads,
     cloud_check_finds_what_is_wrong,
@@ -99,6 +102,60 @@ fn cloud_switch_asks_on_a_terminal(context: &Context) {
             assert_eq!(cloud.holder(kind.ip()), Some(holder));
         }
     });
+}
+
+fn switch_on_a_terminal(context: &Context, cloud: &Cloud) -> (Session, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let ini = lone_node(&action(cloud, Kind::Alias, "")).ini();
+    let mut command = command_line(context, directory.path(), &ini, &["--hetzner-switch"]);
+    command.stderr(Stdio::null());
+    let mut session = Session::start(command);
+    session.wait("[y/N]", PATIENCE);
+    session.type_in("y\n");
+    (session, directory)
+}
+
+fn cloud_switch_of_an_alias_ip_is_not_interrupted_half_way(context: &Context) {
+    for is_ended in [false, true] {
+        let cloud = cloud();
+        cloud.set_action_time(Duration::from_secs(60));
+        let (mut session, _directory) = switch_on_a_terminal(context, &cloud);
+        assert!(cloud.wait_for_actions(1, PATIENCE));
+        session.type_in("\x03");
+        session.wait(
+            "finishing the move, because 10.0.0.100 is on no server meanwhile",
+            PATIENCE,
+        );
+        if is_ended {
+            session.type_in("\x03");
+            let end = session.end(PATIENCE);
+            assert_eq!(end, Some(130), "{:?}", session.screen());
+            session.wait("interrupted after ", PATIENCE);
+            session.wait("It may be on no server, and nothing goes on", PATIENCE);
+            assert_eq!(cloud.posts(), 1);
+            continue;
+        }
+        cloud.set_action_time(Duration::ZERO);
+        cloud.end_actions();
+        let end = session.end(PATIENCE);
+        assert_eq!(end, Some(0), "{:?}", session.screen());
+        session.wait("10.0.0.100 is routed to server 43 (after ", PATIENCE);
+        assert_eq!(cloud.holder(Kind::Alias.ip()), Some(HERE));
+    }
+}
+
+fn cloud_switch_that_is_interrupted_begins_no_move(context: &Context) {
+    let cloud = cloud();
+    let changes = Requests::CHANGE_ALIAS_IPS;
+    cloud.order(When::Always(changes), Refusal::Locked);
+    let (mut session, _directory) = switch_on_a_terminal(context, &cloud);
+    session.wait("answered 423", PATIENCE);
+    session.type_in("\x03");
+    let end = session.end(PATIENCE);
+    assert_eq!(end, Some(130), "{:?}", session.screen());
+    session.wait("10.0.0.100 is routed to server node1 (42)", PATIENCE);
+    session.wait("This command did not take it off a server", PATIENCE);
+    assert_eq!(cloud.holder(Kind::Alias.ip()), Some(THERE));
 }
 
 fn cloud_unroute_by_hand(context: &Context) {
