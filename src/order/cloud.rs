@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::{Checker, Defaults};
 use super::keys::RawKeys;
-use super::values::{address, is_private, is_public, subnet};
+use super::values::{address, is_private, is_public, is_shared, subnet};
 use super::{Action, Mistake, Order, Reason, SecretSource, Service, Url};
 use crate::text::printable;
 
@@ -109,7 +109,9 @@ fn floating_ip(text: &[u8]) -> Result<IpAddr, Reason> {
     let ip = subnet(bare.filter(|bare| bare.contains(&b':')).unwrap_or(text))?;
     match is_public(ip) {
         true => Ok(ip),
-        false if is_private(ip) => Err(Reason::NotFloating(ip)),
+        // Private Networks are IPv4.
+        false if is_private(ip) && ip.is_ipv4() => Err(Reason::NotFloating(ip)),
+        false if is_private(ip) || is_shared(ip) => Err(Reason::NotAPublicFloating(ip)),
         false => Err(Reason::NotRoutable(ip)),
     }
 }
@@ -118,6 +120,7 @@ fn alias_ip(text: &[u8]) -> Result<IpAddr, Reason> {
     match address(text)? {
         ip @ IpAddr::V6(_) => Err(Reason::AliasIpv6(ip)),
         ip if is_private(ip) => Ok(ip),
+        ip if is_shared(ip) => Err(Reason::NotInANetwork(ip)),
         ip if is_public(ip) => Err(Reason::NotAnAlias(ip)),
         ip => Err(Reason::NotRoutable(ip)),
     }

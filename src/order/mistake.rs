@@ -101,6 +101,10 @@ pub enum Reason {
     NotFloating(IpAddr),
     #[error("{0} is a public address, so it is no alias IP: hetzner-floatingip moves those")]
     NotAnAlias(IpAddr),
+    #[error("{0} is not a public address, so it cannot be a Floating IP")]
+    NotAPublicFloating(IpAddr),
+    #[error("{0} belongs to no private Network, so it cannot be an alias IP")]
+    NotInANetwork(IpAddr),
     #[error("{0} is IPv6, but private Networks and their alias IPs are IPv4")]
     AliasIpv6(IpAddr),
     #[error(

@@ -56,11 +56,20 @@ pub fn is_private(address: IpAddr) -> bool {
     }
 }
 
+/// Whether an address is one that providers share between their customers (RFC 6598).
+pub fn is_shared(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => matches!(v4.octets(), [100, 64..=127, ..]),
+        IpAddr::V6(_) => false,
+    }
+}
+
 /// Only a public address can be a failover IP, a Floating IP or the main IP of a server.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             !(v4.is_private()
+                || is_shared(address)
                 || v4.is_loopback()
                 || v4.is_link_local()
                 || v4.is_unspecified()

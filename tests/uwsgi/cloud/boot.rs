@@ -84,6 +84,26 @@ fn cloud_boot_names_the_other_action(context: &Context) {
             "169.254.1.1",
             "ip: 169.254.1.1 is not an address that can be moved",
         ),
+        (
+            "hetzner-floatingip",
+            "fd00::",
+            "ip: fd00:: is not a public address, so it cannot be a Floating IP",
+        ),
+        (
+            "hetzner-floatingip",
+            "100.64.0.1",
+            "ip: 100.64.0.1 is not a public address, so it cannot be a Floating IP",
+        ),
+        (
+            "hetzner-aliasip",
+            "100.64.0.1",
+            "ip: 100.64.0.1 belongs to no private Network, so it cannot be an alias IP",
+        ),
+        (
+            "hetzner-aliasip",
+            "100.128.0.1",
+            "ip: 100.128.0.1 is a public address, so it is no alias IP",
+        ),
     ] {
         refuses(context, &format!("{action}:token=BAR,ip={ip}"), mistake);
     }
