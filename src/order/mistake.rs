@@ -97,9 +97,9 @@ pub enum Reason {
          https://host/failover/{{ip}}"
     )]
     OneUrlForAll,
-    #[error("{0} is a private address, so it is no Floating IP: hetzner-aliasip moves those")]
+    #[error("{0} is a private address, so it cannot be a Floating IP: hetzner-aliasip moves those")]
     NotFloating(IpAddr),
-    #[error("{0} is a public address, so it is no alias IP: hetzner-floatingip moves those")]
+    #[error("{0} is a public address, so it cannot be an alias IP: hetzner-floatingip moves those")]
     NotAnAlias(IpAddr),
     #[error("{0} is not a public address, so it cannot be a Floating IP")]
     NotAPublicFloating(IpAddr),

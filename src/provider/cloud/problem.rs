@@ -89,7 +89,7 @@ pub enum CloudProblem {
     )]
     Ambiguous { ip: Ipv4Addr, networks: String },
     #[error(
-        "{ip} is the own address of {server} in Network {network}, not an alias IP: choose a free \
+        "{ip} is the address of {server} itself in Network {network}, not an alias IP: choose a free \
          address for ip"
     )]
     OwnAddress {

@@ -286,11 +286,11 @@ fn cloud_network_that_does_not_fit_is_named(context: &Context) {
         ),
         (
             "ip=10.0.1.2",
-            "10.0.1.2 is the own address of server node1 (42) in Network 7",
+            "10.0.1.2 is the address of server node1 (42) itself in Network 7",
         ),
         (
             "ip=10.0.1.3",
-            "10.0.1.3 is the own address of server node2 (43) in Network 7",
+            "10.0.1.3 is the address of server node2 (43) itself in Network 7",
         ),
     ];
     let runs = wrong.map(|(keys, part)| {

@@ -40,13 +40,13 @@ fn cloud_boot_names_the_other_action(context: &Context) {
         (
             "hetzner-floatingip",
             "10.0.0.100",
-            "ip: 10.0.0.100 is a private address, so it is no Floating IP: hetzner-aliasip moves \
+            "ip: 10.0.0.100 is a private address, so it cannot be a Floating IP: hetzner-aliasip moves \
              those",
         ),
         (
             "hetzner-aliasip",
             "131.232.99.1",
-            "ip: 131.232.99.1 is a public address, so it is no alias IP: hetzner-floatingip moves \
+            "ip: 131.232.99.1 is a public address, so it cannot be an alias IP: hetzner-floatingip moves \
              those",
         ),
         (
@@ -102,7 +102,7 @@ fn cloud_boot_names_the_other_action(context: &Context) {
         (
             "hetzner-aliasip",
             "100.128.0.1",
-            "ip: 100.128.0.1 is a public address, so it is no alias IP",
+            "ip: 100.128.0.1 is a public address, so it cannot be an alias IP",
         ),
     ] {
         refuses(context, &format!("{action}:token=BAR,ip={ip}"), mistake);

@@ -436,7 +436,7 @@ fn a_network_that_does_not_fit_is_a_final_mistake() {
         (
             "10.0.1.2",
             "",
-            "the own address of server node1 (42) in Network 7",
+            "the address of server node1 (42) itself in Network 7",
         ),
         (ALIAS, "server=99", "there is no server 99"),
         (ALIAS, "server=node9", "there is no server node9"),
