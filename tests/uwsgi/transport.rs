@@ -231,8 +231,9 @@ struct DeadAddress {
 }
 
 impl DeadAddress {
-    fn new(address: SocketAddr) -> DeadAddress {
-        let listener = TcpListener::bind(address).expect("nobody else has it");
+    /// `None` if somebody else has the port.
+    fn new(address: SocketAddr) -> Option<DeadAddress> {
+        let listener = TcpListener::bind(address).ok()?;
         // SAFETY: a socket of this test; its queue is made as short as possible.
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
         let mut queue = Vec::new();
@@ -241,10 +242,10 @@ impl DeadAddress {
             queue.push(connection);
             assert!(queue.len() < 100, "the queue of {address} has no end");
         }
-        DeadAddress {
+        Some(DeadAddress {
             _listener: listener,
             _queue: queue,
-        }
+        })
     }
 }
 
@@ -292,7 +293,11 @@ fn transport_a_dead_address_costs_little(context: &Context) {
 
 /// A Robot and a dead address on the same port.
 fn pair(alive: &str, dead: &str) -> (Robot, DeadAddress) {
-    let robot = robot_with(|settings| settings.address = SocketAddr::new(ip(alive), 0));
-    let dead = DeadAddress::new(SocketAddr::new(ip(dead), robot.port()));
-    (robot, dead)
+    // The port that is free at one address may be in use at the other.
+    let pairs = (0..20).find_map(|_| {
+        let robot = robot_with(|settings| settings.address = SocketAddr::new(ip(alive), 0));
+        let dead = DeadAddress::new(SocketAddr::new(ip(dead), robot.port()))?;
+        Some((robot, dead))
+    });
+    pairs.expect("a port that is free at both addresses")
 }
