@@ -342,7 +342,15 @@ impl Alias {
         // Once nobody has the address, only going on helps, whoever is elected.
         let goes_on = write.step == Step::Set && self.is_half_done();
         if !is_elected && !goes_on {
-            return Some(Change::Outdated);
+            let is_open = self.is_half_done() && self.is_recently_released();
+            return Some(match self.released {
+                // Reads may not show yet that nobody has it.
+                Some((server, _)) if is_open && server == write.server => {
+                    let (ip, server) = (self.ip, format!("server {server}"));
+                    Change::Unready(Problem::new(CloudProblem::ShownLate { ip, server }))
+                }
+                _ => Change::Outdated,
+            });
         }
         let left = end.saturating_duration_since(Instant::now());
         let is_begun = self.goal == Goal::Nowhere || write.step == Step::Set || self.is_half_done();

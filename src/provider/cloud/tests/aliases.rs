@@ -347,6 +347,31 @@ fn votes_that_are_old_end_a_move_unless_nobody_has_the_address() {
 }
 
 #[test]
+fn votes_that_become_old_while_a_release_may_be_running_do_not_end_its_move() {
+    let cloud = Cloud::start(Settings {
+        action_time: LONG,
+        ..settings()
+    })
+    .unwrap();
+    let order = order(&cloud, Action::Alias, ALIAS, "");
+    let mut provider = client(&order, Goal::Here, &Arc::default());
+    let lost = Fault::StartThen(Box::new(Fault::Close));
+    cloud.order(When::Once(Requests::CHANGE_ALIAS_IPS), lost);
+    let change = provider.change(LONG, &|| true);
+    assert!(matches!(&change, Change::Running(_)), "{change:?}");
+    // It is still shown at its old server.
+    let change = provider.change(LONG, &|| false);
+    assert!(matches!(&change, Change::Unready(_)), "{change:?}");
+    assert_eq!((cloud.posts(), cloud.holder(ip(ALIAS))), (1, Some(42)));
+    cloud.end_actions();
+    let change = provider.change(LONG, &|| false);
+    assert!(matches!(&change, Change::Running(_)), "{change:?}");
+    cloud.end_actions();
+    assert!(matches!(provider.look(LONG), Look::Ours));
+    all_survived(&cloud);
+}
+
+#[test]
 fn a_move_is_not_begun_without_the_time_for_it() {
     let cloud = start();
     let order = order(&cloud, Action::Alias, ALIAS, "");
