@@ -27,6 +27,8 @@ struct Script {
     /// Each request: `P` or `G`, and the second it was sent at.
     asked: Vec<String>,
     requests: u32,
+    /// The last look was [`Look::HalfDone`].
+    is_half_done: bool,
 }
 
 impl Script {
@@ -63,7 +65,12 @@ impl Provider for Script {
         };
         self.spend('G', within, takes);
         self.requests += 1;
+        self.is_half_done = matches!(answer, Look::HalfDone);
         answer
+    }
+
+    fn is_half_done(&self) -> bool {
+        self.is_half_done
     }
 
     fn requests(&self) -> u32 {
@@ -148,6 +155,7 @@ fn run_on(
         time: time.clone(),
         asked: Vec::new(),
         requests: 0,
+        is_half_done: false,
     };
     let mut clock = FakeClock {
         start: Instant::now() + Duration::from_secs(10_000),
@@ -802,4 +810,35 @@ fn each_retry_is_logged_with_its_reason() {
             "the webservice answered 409; a switch may be running, waiting for it to finish",
         ]
     );
+}
+
+#[test]
+fn votes_that_become_old_half_way_are_the_providers_to_judge() {
+    let steps = |last| {
+        at_once(vec![
+            Post(Change::Running(status(201))),
+            Get(Look::HalfDone),
+            Post(last),
+        ])
+    };
+    let setting = || Setting {
+        elected_for: 1,
+        ..USUAL
+    };
+    let ended = run_with(setting(), steps(Change::Outdated), None);
+    assert!(matches!(ended.outcome, Outcome::Outdated));
+    assert_eq!(ended.asked, "P0 G0 P0");
+    // At its end, it is looked whether another node has the address by now.
+    let mut goes_on = steps(Change::Running(status(201)));
+    goes_on.extend(at_once(vec![Get(Look::Ours), Get(Look::Ours)]));
+    run_with(setting(), goes_on, None).is_routed("P0 G0 P0 G0 G0");
+}
+
+#[test]
+fn what_was_seen_running_is_not_requested_again_while_looks_get_no_answer() {
+    let steps = vec![Post(Change::Running(status(200))), Get(Look::Changing)];
+    let ended = run_then(steps, || {
+        (Change::Running(status(409)), Look::Unanswered(lost()))
+    });
+    assert_eq!(ended.posts(), 1);
 }

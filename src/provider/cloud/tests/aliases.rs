@@ -216,6 +216,7 @@ fn reads_that_are_stale_after_a_step_lose_nothing() {
     cloud.order(When::Times(Requests::CHANGE_ALIAS_IPS, 2), lag);
     move_alias(&cloud, "").is_routed();
     all_survived(&cloud);
+    assert_eq!(cloud.posts(), 2);
 }
 
 #[test]
@@ -369,6 +370,42 @@ fn votes_that_become_old_while_a_release_may_be_running_do_not_end_its_move() {
     cloud.end_actions();
     assert!(matches!(provider.look(LONG), Look::Ours));
     all_survived(&cloud);
+}
+
+#[test]
+fn of_several_side_by_side_no_more_than_one_is_on_no_server() {
+    let all = [ALIAS, "10.0.0.1", "10.0.0.2", "10.0.0.4"];
+    let mut settings = settings();
+    settings.servers[0].private[0].aliases.push(v4(all[3]));
+    let cloud = Cloud::start(Settings {
+        // With the clock of these tests, 3 s and 5 s.
+        action_time: Duration::from_millis(60),
+        release_time: Duration::from_millis(100),
+        ..settings
+    })
+    .unwrap();
+    let shared = Arc::default();
+    let mut most = 0;
+    std::thread::scope(|scope| {
+        let moves = all.map(|ip| {
+            let (cloud, shared) = (&cloud, &shared);
+            scope.spawn(move || {
+                let order = order(cloud, Action::Alias, ip, "");
+                run(&order, &mut *client(&order, Goal::Here, shared)).is_routed();
+            })
+        });
+        while !moves.iter().all(|one| one.is_finished()) {
+            // In this order, what is in neither list was on no server all the while.
+            let there = cloud.aliases(42, 7);
+            let here = cloud.aliases(43, 7);
+            let nowhere = all.map(v4).into_iter().filter(|ip| !there.contains(ip));
+            most = nowhere.filter(|ip| !here.contains(ip)).count().max(most);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    assert_eq!(most, 1);
+    let ours = cloud.aliases(43, 7);
+    assert!(all.iter().all(|ip| ours.contains(&v4(ip))), "{ours:?}");
 }
 
 #[test]

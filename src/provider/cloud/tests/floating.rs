@@ -363,3 +363,26 @@ fn no_call_takes_longer_than_it_may() {
     assert!(began.elapsed() < order.timeout);
     assert_eq!((cloud.requests().len(), provider.requests()), (2, 2));
 }
+
+#[test]
+fn what_runs_is_not_requested_again_while_nothing_is_heard_of_it() {
+    for refusal in [Refusal::RateLimitExceeded, Refusal::Unavailable] {
+        let cloud = Cloud::start(Settings {
+            // With the clock of these tests, 15 s.
+            action_time: Duration::from_millis(300),
+            ..Settings::default()
+        })
+        .unwrap();
+        cloud.order(When::Times(Requests::ACTION, 5), refusal);
+        move_web(&cloud, "").is_routed();
+        assert_eq!(cloud.posts(), 1, "{refusal:?}");
+        let asked = cloud.requests().into_iter();
+        let refused = asked.filter(|one| one.status.is_some_and(|status| status >= 429));
+        let at: Vec<Instant> = refused.map(|one| one.at).collect();
+        let least = Duration::from_secs(2) / FASTER;
+        assert!(
+            at.windows(2).all(|pair| pair[1] - pair[0] >= least),
+            "{at:?}"
+        );
+    }
+}
