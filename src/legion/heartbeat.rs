@@ -313,6 +313,8 @@ mod tests {
             results[..],
             [Ok(0), Err(WorkerError::Panicked), Ok(2)]
         ));
+        // A panic that prints a backtrace takes long enough on a busy machine to be waited for.
+        logged.retain(|(_, line)| line.starts_with("line "));
         logged.sort();
         let line = |number| (number, format!("line {number}"));
         assert_eq!(logged, [line(0), line(1), line(2)]);
