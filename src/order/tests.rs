@@ -328,6 +328,36 @@ fn alias(more: &str) -> Order {
 }
 
 #[test]
+fn what_no_token_has_is_a_mistake_of_its_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let argument = format!("token_file={},ip=10.0.0.1", file.path().display());
+    let mistake = |content: &[u8]| {
+        std::fs::write(file.path(), content).unwrap();
+        let order = parse(Action::Alias, argument.as_bytes()).unwrap().remove(0);
+        order.check_secret_file().map(|mistake| mistake.to_string())
+    };
+    for good in ["zPq7", "zPq7\n", "zPq7\r\n", "zPq7\nnot this\n"] {
+        assert_eq!(mistake(good.as_bytes()), None, "{good:?}");
+    }
+    for bad in [
+        " zPq7",
+        "zPq7 ",
+        "zPq7\t\n",
+        "zPq7 zPq7",
+        "\u{feff}zPq7",
+        "\u{a0}zPq7",
+        "zPq7\0",
+        "zPq7\x7f",
+        "zPq7\r\r\n",
+    ] {
+        let text = mistake(bad.as_bytes()).unwrap();
+        let expected = "token_file: contains a character that no token has";
+        assert!(text.starts_with(expected), "{bad:?}: {text}");
+        assert!(!text.contains(MARK), "{text}");
+    }
+}
+
+#[test]
 fn alias_ips_that_may_not_be_moved_before_the_deadline_are_warned_of() {
     let warnings = |number: u8, more: &str| {
         let ips: Vec<String> = (1..=number).map(|last| format!("10.0.0.{last}")).collect();
