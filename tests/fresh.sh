@@ -9,7 +9,7 @@ set -euo pipefail
 # shellcheck source=tests/root.sh
 . tests/root.sh
 program=fresh
-source=/root/uwsgi-hetzner
+source=/opt/uwsgi-hetzner
 patience=60 # seconds
 
 find_cargo

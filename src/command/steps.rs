@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::takeover::{Change, Look, Provider, Tempo};
 
-/// How far a move is, as its takeover and whoever interrupts it share it.
+/// How far a move is, as its takeover and the thread that interrupts it share it.
 #[derive(Debug, Default)]
 pub struct Steps(Mutex<State>);
 

@@ -1,4 +1,4 @@
-//! The HTTPS client: sends a request, and returns a whole answer, or why there is none.
+//! The HTTPS client: sends a request, and returns a complete response, or why there is none.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -110,7 +110,7 @@ pub struct Request<'a> {
     pub reads_refusals: bool,
 }
 
-/// A whole answer.
+/// A complete response.
 pub struct Response {
     pub status: u16,
     /// The `Location` header.
@@ -183,10 +183,10 @@ impl Client {
         }
     }
 
-    /// Sends a request, and waits for the whole answer.
+    /// Sends a request, and waits for the complete response.
     ///
     /// # Errors
-    /// There is no whole answer.
+    /// There is no complete response.
     pub fn send(&mut self, request: Request) -> Result<Response, RequestError> {
         self.current.begin(request.within);
         self.head = Head::default();

@@ -70,7 +70,7 @@ pub fn is_same_network(one: IpAddr, other: IpAddr) -> bool {
     }
 }
 
-/// What a request without a whole answer means for a change: after it was sent, a change may have
+/// What a request without a complete response means for a change: after it was sent, a change may have
 /// happened, or be running.
 fn unanswered_change(error: RequestError) -> Change {
     let problem = Problem::new(&error);

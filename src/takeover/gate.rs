@@ -107,7 +107,7 @@ impl Provider for First<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::robot::TEMPO;
+    use crate::takeover::tests::TEMPO;
 
     struct Answers {
         look: Option<Look>,

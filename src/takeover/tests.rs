@@ -8,7 +8,28 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::*;
-use crate::provider::robot::{LIMITS, TEMPO};
+
+/// A webservice whose changes take minutes, and whose requests are few.
+pub const TEMPO: Tempo = Tempo {
+    changes: 5,
+    requests: 1,
+    looks_first: false,
+    first_wait: Duration::from_secs(2),
+    growth: 5,
+    longest_wait: Duration::from_secs(5),
+    longest_probe_wait: Duration::from_secs(15),
+    later_probe_wait: Duration::from_secs(45),
+    cautious_probe_wait: Duration::from_secs(54),
+    soon: Duration::from_secs(2),
+    change_gaps: [Duration::from_secs(45), Duration::from_secs(60)],
+    later_change_gap: Duration::from_secs(75),
+};
+
+const LIMITS: Limits = Limits {
+    changes: 48,
+    looks: 90,
+    quick_looks: 60,
+};
 
 /// A request that the scripted provider expects, and its answer.
 enum Step {

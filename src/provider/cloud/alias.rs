@@ -327,7 +327,7 @@ impl Alias {
     }
 
     /// The server that the address has just been taken off. Until reads show that, another such request
-    /// would change nothing, and whoever writes the list that they show brings the address back.
+    /// would change nothing, and anyone who writes the list that they show brings the address back.
     fn just_released(&self) -> Option<u64> {
         let is_it = self.is_recently_released() && self.release == Release::Yes;
         self.released.filter(|_| is_it).map(|(server, _)| server)
@@ -339,7 +339,7 @@ impl Alias {
 
     /// Why a step must not be requested now.
     fn objection(&self, write: &Write, end: Instant, is_elected: bool) -> Option<Change> {
-        // Once nobody has the address, only going on helps, whoever is elected.
+        // Once nobody has the address, only going on helps, even if another node is elected.
         let goes_on = write.step == Step::Set && self.is_half_done();
         if !is_elected && !goes_on {
             let is_open = self.is_half_done() && self.is_recently_released();

@@ -47,7 +47,7 @@ pub enum ApiFailure {
     Trouble(Trouble),
     /// It succeeded, but the answer cannot be read.
     Unreadable(Problem),
-    /// It was sent, and there is no whole answer.
+    /// It was sent, and there is no complete response.
     Unanswered(Problem),
     /// There was no connection, so it was not sent.
     NotConnected(Problem),
@@ -354,7 +354,7 @@ impl ApiFailure {
         }
     }
 
-    /// Whether other requests with the same token would be refused alike.
+    /// Whether other requests with the same token would be refused as well.
     pub fn refuses_all(&self) -> bool {
         match self {
             ApiFailure::Trouble(trouble) => matches!(trouble.kind, Kind::Token | Kind::Limited),
@@ -362,7 +362,7 @@ impl ApiFailure {
         }
     }
 
-    /// Whether no whole answer came from the API.
+    /// Whether no complete response came from the API.
     pub fn has_no_answer(&self) -> bool {
         match self {
             ApiFailure::Trouble(_) | ApiFailure::Unreadable(_) => false,
