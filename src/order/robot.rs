@@ -51,7 +51,7 @@ pub fn validate(mut keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Vec<Or
     let pairs = pairs.and_then(|(ips, servers)| check.pairs(&ips, &servers));
     let given = template.is_some();
     let template = check.optional("url", template, |text| {
-        // With the placeholder in it, it is no URL yet.
+        // With the placeholder in it, it is not a URL yet.
         Url::parse(fill(text, "4.4.4.4").as_bytes())?;
         Ok(text.to_vec())
     });
@@ -68,7 +68,7 @@ pub fn validate(mut keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Vec<Or
             (None, true) => return None,
             (None, false) => format!("{ROBOT}{ip}"),
         };
-        // The address may make it another URL, such as an IPv6 one in the place of the host.
+        // The address may make it invalid, such as an IPv6 address as the host.
         let url = check.optional("url", Some(url.into_bytes()), Url::parse)?;
         if orders.is_empty() {
             check.family(&common, "url", &url);
