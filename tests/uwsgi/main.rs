@@ -54,58 +54,74 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     // The tests wait far more than they work.
-    arguments.test_threads.get_or_insert(32);
+    arguments.test_threads.get_or_insert(48);
     let contexts = Context::all();
-    let mut trials = Vec::new();
-    let in_namespaces = [runbook::optional_tests(), cloud::metadata::optional_tests()].concat();
-    for context in &contexts {
-        let mut tests = [
-            &in_namespaces[..],
-            slow::TESTS,
-            watch::TESTS,
-            cloud::legion::TESTS,
-            standing::TESTS,
-            metrics::TESTS,
-            rows::TESTS,
-            several::TESTS,
-            boot::TESTS,
-            legion::TESTS,
-            signals::TESTS,
-            hooks::TESTS,
-            secrets::TESTS,
-            hostile::TESTS,
-            framing::TESTS,
-            injection::TESTS,
-            kvlist::TESTS,
-            transport::TESTS,
-            proxy::TESTS,
-            soak::TESTS,
-            command::TESTS,
-            by_hand::TESTS,
-            cloud::rows::TESTS,
-            cloud::moves::TESTS,
-            cloud::alias::TESTS,
-            cloud::boot::TESTS,
-            cloud::secrets::TESTS,
-            cloud::by_hand::TESTS,
-        ]
-        .concat();
-        if older::plugin().is_some() {
-            tests.extend(older::TESTS);
-        }
-        tests.extend(metrics::optional_tests(context));
-        if context.is_our_own() {
-            tests.extend([build::TESTS, valgrind::TESTS].concat());
-        }
-        for (name, test) in memcheck::select(tests) {
-            trials.push(trial(context, name, test));
-        }
-    }
+    let trials = alternate(contexts.iter().map(trials).collect());
     let conclusion = libtest_mimic::run(&arguments, trials);
     context::report_not_run(&contexts);
     match memcheck::reports() {
         Some(reports) if !memcheck::judge(&reports) => ExitCode::FAILURE,
         Some(_) | None => conclusion.exit_code(),
+    }
+}
+
+/// All tests for a uWSGI, those that wait longest first, so that none of them is the last to end.
+fn trials(context: &Context) -> Vec<Trial> {
+    let mut tests = [
+        slow::TESTS,
+        runbook::optional_tests(),
+        cloud::metadata::optional_tests(),
+        watch::TESTS,
+        cloud::legion::TESTS,
+        standing::TESTS,
+        metrics::TESTS,
+        rows::TESTS,
+        several::TESTS,
+        boot::TESTS,
+        legion::TESTS,
+        signals::TESTS,
+        hooks::TESTS,
+        secrets::TESTS,
+        hostile::TESTS,
+        framing::TESTS,
+        injection::TESTS,
+        kvlist::TESTS,
+        transport::TESTS,
+        proxy::TESTS,
+        soak::TESTS,
+        command::TESTS,
+        by_hand::TESTS,
+        cloud::rows::TESTS,
+        cloud::moves::TESTS,
+        cloud::alias::TESTS,
+        cloud::boot::TESTS,
+        cloud::secrets::TESTS,
+        cloud::by_hand::TESTS,
+    ]
+    .concat();
+    if older::plugin().is_some() {
+        tests.extend(older::TESTS);
+    }
+    tests.extend(metrics::optional_tests(context));
+    if context.is_our_own() {
+        tests.extend([valgrind::TESTS, build::TESTS].concat());
+    }
+    memcheck::select(tests)
+        .into_iter()
+        .map(|(name, test)| trial(context, name, test))
+        .collect()
+}
+
+/// The first of each list, then the second of each, and so on.
+fn alternate(lists: Vec<Vec<Trial>>) -> Vec<Trial> {
+    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    let mut all = Vec::new();
+    loop {
+        let before = all.len();
+        all.extend(lists.iter_mut().filter_map(Iterator::next));
+        if all.len() == before {
+            return all;
+        }
     }
 }
 
