@@ -36,12 +36,10 @@ demo:
 test:
 	@tests/setup.sh test
 	@tests/setup.sh headers
-	@tests/build-plugin.sh
 	@tests/run.sh
 
 soak:
 	@tests/setup.sh test
-	@tests/build-plugin.sh
 	@SOAK=10000 tests/run.sh --test uwsgi soak_
 
 # The same seed makes the same steps again: make nemesis ROUNDS=1 NODES=5 SEED=17

@@ -12,10 +12,9 @@ trap 'exit 129' HUP
 trap 'exit 143' TERM
 
 tests/setup.sh
-tests/build-plugin.sh
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 [ -x "${CARGO_TARGET_DIR:-target}/debug/demo" ] || say "building the demo (half a minute, once)"
-cargo build --quiet --locked -p testbed --bin demo --bin lab
+tests/build-beside.sh cargo build --quiet --locked -p testbed --bin demo --bin lab
 arguments=("$PWD/target/uwsgi/2.0.31/uwsgi" "$PWD/target/plugin")
 PATH=$PATH:/usr/sbin:/sbin # where Debian has `ip`
 if [ "$(id -u)" != 0 ]; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests with the plugin that tests/build-plugin.sh has built, in uWSGI 2.0.31 as built by
-# tests/setup.sh, and in the distribution's uWSGI if it is installed.
+# Builds the plugin and the tests, and runs them in uWSGI 2.0.31 as built by tests/setup.sh, and in the
+# distribution's uWSGI if it is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,4 +16,6 @@ else
 fi
 export UWSGI_BINARIES=$binaries
 export HETZNER_PLUGIN=$PWD/target/plugin/hetzner_plugin.so
+command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+tests/build-beside.sh cargo test --workspace --locked --no-run "$@"
 cargo test --workspace --locked "$@"
