@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what `make demo` and `make test` need: tools, headers, and uWSGI.
 #
-#   tests/setup.sh                      the tools, and uWSGI 2.0.31 as target/uwsgi/2.0.31/uwsgi
+#   tests/setup.sh                      the tools, as root also ip, and uWSGI 2.0.31 as target/uwsgi/2.0.31/uwsgi
 #   tests/setup.sh test                 also valgrind, curl, ip, jq and nft, and the distribution's uWSGI (uwsgi-core) if apt has it
 #   tests/setup.sh uwsgi VERSION ...    the tools, and these versions of tests/uwsgi-versions.txt instead
 #   tests/setup.sh headers              the tools, and target/uwsgi/VERSION/uwsgi.h of every version in that file
@@ -42,10 +42,12 @@ missing_packages() {
     have "${compiler[0]}" && have cc || echo gcc
     compiles '#include <stdlib.h>' || echo libc6-dev
     compiles '#include <openssl/ssl.h>' || echo libssl-dev
+    if [ -n "$with_distribution" ] || [ "$(id -u)" = 0 ]; then # as root, each server of the demo has a namespace
+        have ip || echo iproute2
+    fi
     [ -z "$with_distribution" ] || have valgrind || echo valgrind
     if [ -n "$with_distribution" ]; then # the commands in the documents are run with these
         have curl || echo curl
-        have ip || echo iproute2
         have jq || echo jq
         [ -x /usr/sbin/nft ] || have nft || echo nftables # only root has it in the PATH
     fi

@@ -46,13 +46,15 @@ pub fn enclose(inside: impl FnOnce() -> ExitCode) -> ExitCode {
 /// Runs this program again, inside, and waits for its end or for a signal.
 fn run_inside() -> io::Result<ExitCode> {
     let signals = block();
+    // Before the mounts change: after that, in a chroot, its path is one that does not exist there.
+    let program = env::current_exe()?;
     let namespaces = libc::CLONE_NEWNET | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
     // SAFETY: unshare takes no pointers.
     check(unsafe { libc::unshare(namespaces) })?;
     let kept = KEPT
         .iter()
         .filter_map(|name| Some((name, env::var_os(name)?)));
-    let mut command = Command::new(env::current_exe()?);
+    let mut command = Command::new(program);
     command
         .args(env::args_os().skip(1))
         .env_clear()
