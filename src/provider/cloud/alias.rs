@@ -193,10 +193,10 @@ impl Alias {
         let network = match (self.network, &self.named_network) {
             (Some(network), _) => network,
             (None, Some(named)) => network::named(&mut self.api, named, end)?,
-            // Where it is an alias IP of ours, it is the one that is meant.
-            (None, None) => match us.network_of(self.ip) {
-                Some(network) => network,
-                None => return Ok(false),
+            // Of several, only all servers together tell which one is meant.
+            (None, None) => match &us.private_net[..] {
+                [only] if only.has_alias(self.ip) => only.network,
+                _ => return Ok(false),
             },
         };
         self.network = Some(network);

@@ -89,14 +89,6 @@ impl Server {
         all.any(|attachment| attachment.has_alias(ip) || is(&attachment.ip, ip))
     }
 
-    /// The only Network in which the address is its alias IP.
-    pub fn network_of(&self, ip: Ipv4Addr) -> Option<u64> {
-        let mut all = self.private_net.iter();
-        let first = all.find(|attachment| attachment.has_alias(ip))?;
-        let other = all.find(|attachment| attachment.has_alias(ip));
-        other.is_none().then_some(first.network)
-    }
-
     /// In words.
     pub fn title(&self, api: &Api) -> String {
         match self.name.as_str() {
