@@ -180,7 +180,9 @@ fn failed(topic: Topic, failure: &ApiFailure) -> Finding {
             Kind::Token => (Topic::Login, Level::Error, problem.to_string()),
             Kind::Limited => (Topic::RateLimit, Level::Warning, problem.to_string()),
             Kind::Final => (topic, Level::Error, problem.to_string()),
-            Kind::Passing => (topic, Level::Warning, format!("{problem}; try again later")),
+            Kind::Passing | Kind::Silent => {
+                (topic, Level::Warning, format!("{problem}; try again later"))
+            }
         },
         ApiFailure::Unreadable(_) => (
             topic,

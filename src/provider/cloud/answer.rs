@@ -35,6 +35,8 @@ pub enum Kind {
     Final,
     /// It may succeed later.
     Passing,
+    /// A service that must be asked first is not reached. It is no better than no connection.
+    Silent,
     /// Too many requests. One more is accepted each second.
     Limited,
 }
@@ -98,11 +100,13 @@ impl Reader<'_> {
         let problem = match (kind, code.as_deref()) {
             (_, Some("token_readonly")) => CloudProblem::ReadOnly { error, correlation },
             (Kind::Token, _) => CloudProblem::Token { error, correlation },
-            (Kind::Final | Kind::Passing | Kind::Limited, _) => CloudProblem::Status {
-                status,
-                error,
-                correlation,
-            },
+            (Kind::Final | Kind::Passing | Kind::Silent | Kind::Limited, _) => {
+                CloudProblem::Status {
+                    status,
+                    error,
+                    correlation,
+                }
+            }
         };
         Some(Trouble {
             kind,

@@ -390,6 +390,7 @@ impl ApiFailure {
             ApiFailure::Trouble(Trouble { kind, problem, .. }) => match (kind, resolve) {
                 (Kind::Token, _) | (Kind::Final, Resolve::MayEnd) => Change::Refused(problem),
                 (Kind::Final, Resolve::GoesOn) | (Kind::Passing, _) => Change::Failing(problem),
+                (Kind::Silent, _) => Change::NotConnected(problem),
                 (Kind::Limited, _) => Change::Unready(problem),
             },
             ApiFailure::Unreadable(problem) | ApiFailure::Unanswered(problem) => {
@@ -420,6 +421,7 @@ impl ApiFailure {
                 (Kind::Final, Resolve::GoesOn) | (Kind::Passing | Kind::Limited, _) => {
                     Look::Unanswered(problem)
                 }
+                (Kind::Silent, _) => Look::NotConnected(problem),
             },
             ApiFailure::NotConnected(problem) => Look::NotConnected(problem),
             ApiFailure::Certificate(problem) => match resolve {

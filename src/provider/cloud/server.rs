@@ -68,7 +68,8 @@ impl Metadata {
     }
 
     fn ask(&self, end: Instant) -> Result<u64, Trouble> {
-        let silent = |reason: String| Trouble::new(Kind::Passing, CloudProblem::NoMetadata(reason));
+        let trouble = |kind, reason| Trouble::new(kind, CloudProblem::NoMetadata(reason));
+        let silent = |reason: String| trouble(Kind::Silent, reason);
         let within = end.saturating_duration_since(Instant::now());
         if within.is_zero() {
             return Err(silent("there was no time left to ask it".into()));
@@ -91,7 +92,9 @@ impl Metadata {
         match response.status {
             200 => digits(&response.body)
                 .ok_or_else(|| foreign("its answer is not the id of a server".into())),
-            429 | 500..=599 => Err(silent(format!("it answered {}", response.status))),
+            status @ (429 | 500..=599) => {
+                Err(trouble(Kind::Passing, format!("it answered {status}")))
+            }
             status => Err(foreign(format!("it answered {status}"))),
         }
     }
