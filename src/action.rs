@@ -262,6 +262,7 @@ fn take_one(
             elapsed: start.elapsed(),
             requests: 0,
             changes: 0,
+            steps: 1,
         });
     }
     let limits = provider::limits(order);

@@ -173,7 +173,7 @@ impl Address {
             Ended::Reported(report) => report,
         };
         self.note_requests(report.requests);
-        add(&self.retries, report.changes.saturating_sub(1).into());
+        add(&self.retries, report.retries().into());
         match &report.outcome {
             Outcome::Routed => self.note_place(now, unix_time, Place::Here),
             // The provider accepted the change, and nobody can see more.
@@ -298,6 +298,7 @@ mod tests {
             elapsed: at(0),
             requests,
             changes,
+            steps: 1,
         }
     }
 

@@ -69,6 +69,7 @@ pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundin
         elapsed: takeover.pace.elapsed(),
         requests: takeover.provider.requests(),
         changes: takeover.changes,
+        steps: takeover.provider.steps(),
     }
 }
 

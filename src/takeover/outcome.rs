@@ -16,6 +16,15 @@ pub struct Report {
     pub requests: u32,
     /// How many of them asked for the change.
     pub changes: u32,
+    /// How many changes it would have taken without trouble.
+    pub steps: u32,
+}
+
+impl Report {
+    /// How many changes were requested again.
+    pub fn retries(&self) -> u32 {
+        self.changes.saturating_sub(self.steps)
+    }
 }
 
 /// How a takeover ended.

@@ -27,6 +27,11 @@ pub trait Provider {
         false
     }
 
+    /// How many changes are needed without trouble, as far as is known.
+    fn steps(&self) -> u32 {
+        1
+    }
+
     /// Whether the last answer was that the login is wrong, which must not be tried too often.
     fn has_refused_login(&self) -> bool {
         false

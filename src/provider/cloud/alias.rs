@@ -469,6 +469,13 @@ impl Provider for Alias {
         self.api.is_token_refused()
     }
 
+    fn steps(&self) -> u32 {
+        match (self.goal, self.released) {
+            (Goal::Here, Some(_)) => 2,
+            (Goal::Here, None) | (Goal::Nowhere, _) => 1,
+        }
+    }
+
     fn is_half_done(&self) -> bool {
         self.goal == Goal::Here && self.release != Release::No
     }

@@ -107,6 +107,7 @@ fn passing_trouble_is_tried_again() {
             _ => 3,
         };
         assert_eq!(ended.report.changes, counted, "{refusal:?}");
+        assert_eq!(ended.report.retries(), counted - 1, "{refusal:?}");
     }
     for kind in [
         Requests::FLOATING_IPS,
