@@ -81,16 +81,16 @@ fn start(
 impl Instance {
     /// How often the memory of each process contains the password, in any form.
     fn found(&self) -> Vec<(u32, usize)> {
-        let count = |pid, needle: &str| {
-            process::occurrences(pid, needle.as_bytes()).expect("the memory can be read")
-        };
         let family = process::family(self.node.pid());
         // Master, two workers, a mule, a spooler, a router.
         assert!(family.len() >= 6, "{family:?}\n{}", self.node.log().text());
         let found = family.into_iter().map(|pid| {
-            // All of them contain this, or else the search would prove nothing.
-            assert!(count(pid, "hetzner-failoverip:username=FOO") > 0, "{pid}");
-            (pid, count(pid, PASSWORD) + count(pid, ENCODED))
+            // All of them contain the first, or else the search would prove nothing.
+            let needles = ["hetzner-failoverip:username=FOO", PASSWORD, ENCODED];
+            let found = process::occurrences(pid, needles.map(str::as_bytes));
+            let [known, plain, encoded] = found.expect("the memory can be read");
+            assert!(known > 0, "{pid}");
+            (pid, plain + encoded)
         });
         found.collect()
     }

@@ -84,13 +84,12 @@ impl Instance {
         // Master, two workers, a mule, a router.
         assert!(family.len() >= 5, "{family:?}\n{}", self.node.log().text());
         for pid in family {
-            let count = |needle: &str| {
-                process::occurrences(pid, needle.as_bytes()).expect("the memory can be read")
-            };
-            // All of them contain this, or else the search would prove nothing.
-            let known = format!("{}:token_file=", kind.action());
-            assert!(count(&known) > 0, "{pid}");
-            assert_eq!(count(&token()), 0, "{pid}\n{}", self.node.log().text());
+            // All of them contain the first, or else the search would prove nothing.
+            let (known, token) = (format!("{}:token_file=", kind.action()), token());
+            let found = process::occurrences(pid, [&known, &token].map(String::as_bytes));
+            let [known, token] = found.expect("the memory can be read");
+            assert!(known > 0, "{pid}");
+            assert_eq!(token, 0, "{pid}\n{}", self.node.log().text());
         }
     }
 }

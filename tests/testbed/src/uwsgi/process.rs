@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 
 /// In bytes. Larger pages are read in parts.
 const PAGE: usize = 4096;
+/// How many bytes of memory are read at a time, where all of them can be read.
+const CHUNK: usize = 1 << 20;
 
 /// A process and all that descend from it.
 pub fn family(pid: u32) -> Vec<u32> {
@@ -97,39 +99,57 @@ pub fn flags_of_mappings(pid: u32, least: u64) -> io::Result<Vec<Vec<String>>> {
     Ok(flags)
 }
 
-/// How often these bytes occur in the memory of a process. Pages that cannot be read, such as those
+/// How often each of these occurs in the memory of a process. Pages that cannot be read, such as those
 /// past the end of a mapped file, are skipped.
 ///
 /// # Errors
 /// The memory cannot be read: no permission, or no such process.
-pub fn occurrences(pid: u32, needle: &[u8]) -> io::Result<usize> {
+pub fn occurrences<const N: usize>(pid: u32, needles: [&[u8]; N]) -> io::Result<[usize; N]> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let memory = File::open(format!("/proc/{pid}/mem"))?;
-    let (mut found, mut read) = (0, 0);
+    let (mut found, mut has_read) = ([0; N], false);
     for line in maps.lines() {
         let Some((start, end)) = readable(line)? else {
             continue;
         };
-        // Adjacent pages, because the needle may cross their border.
-        let mut content = Vec::new();
-        for at in (start..end).step_by(PAGE) {
-            let before = content.len();
-            content.resize(before + PAGE, 0);
-            match memory.read_exact_at(&mut content[before..], at) {
-                Ok(()) => read += 1,
-                Err(_) => {
-                    content.truncate(before);
-                    found += count(&content, needle);
-                    content.clear();
-                }
+        for content in contents(&memory, start, end) {
+            has_read = true;
+            for (found, needle) in found.iter_mut().zip(needles) {
+                *found += count(&content, needle);
             }
         }
-        found += count(&content, needle);
     }
-    match read {
-        0 => Err(io::Error::other("none of its memory could be read")),
-        _ => Ok(found),
+    match has_read {
+        false => Err(io::Error::other("none of its memory could be read")),
+        true => Ok(found),
     }
+}
+
+/// What is in a range of memory: adjacent pages together, as a needle may cross their border.
+fn contents(memory: &File, start: u64, end: u64) -> Vec<Vec<u8>> {
+    let mut contents = vec![Vec::new()];
+    let (mut at, mut size) = (start, CHUNK);
+    while at < end {
+        let length = size.min((end - at) as usize);
+        let content = contents.last_mut().expect("there is one");
+        let before = content.len();
+        content.resize(before + length, 0);
+        let is_read = memory.read_exact_at(&mut content[before..], at).is_ok();
+        if !is_read {
+            content.truncate(before);
+        }
+        match is_read {
+            true => at += length as u64,
+            // One of its pages cannot be read.
+            false if length > PAGE => size = PAGE,
+            false => {
+                contents.push(Vec::new());
+                at += length as u64;
+            }
+        }
+    }
+    contents.retain(|content| !content.is_empty());
+    contents
 }
 
 /// The range of a line of `/proc/PID/maps`, if it may be read.
@@ -185,6 +205,29 @@ mod tests {
         let pid = std::process::id();
         assert_eq!(family(pid)[0], pid);
         let here = std::hint::black_box(*b"hay-and-a-needle");
-        assert!(occurrences(pid, &here).unwrap() > 0);
+        let [needle] = occurrences(pid, [&here]).unwrap();
+        assert!(needle > 0);
+    }
+
+    #[test]
+    fn memory_is_searched_around_a_page_that_cannot_be_read() {
+        use std::os::fd::AsRawFd as _;
+
+        let needle = b"a-needle-in-the-first-page";
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(needle, 0).unwrap();
+        let (pages, shared) = (3, libc::MAP_SHARED);
+        // SAFETY: a new mapping of a file that outlives it.
+        let memory = unsafe {
+            let (null, fd) = (std::ptr::null_mut(), file.as_raw_fd());
+            libc::mmap(null, pages * PAGE, libc::PROT_READ, shared, fd, 0)
+        };
+        assert_ne!(memory, libc::MAP_FAILED);
+        let (this, start) = (File::open("/proc/self/mem").unwrap(), memory as u64);
+        let found = contents(&this, start, start + (pages * PAGE) as u64);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].len(), count(&found[0], needle)), (PAGE, 1));
+        // SAFETY: nothing refers to it any more.
+        unsafe { libc::munmap(memory, pages * PAGE) };
     }
 }
