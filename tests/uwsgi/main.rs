@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     // The tests wait far more than they work.
-    arguments.test_threads.get_or_insert(48);
+    arguments.test_threads.get_or_insert(40);
     let contexts = Context::all();
     let trials = alternate(contexts.iter().map(trials).collect());
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -18,7 +18,7 @@ use testbed::uwsgi::{Node, PATIENCE};
 use crate::context::{Context, ip, lone_node, wait, wait_any};
 
 /// Short enough for a test, long enough for every fault that passes.
-pub const SHORT: &str = "timeout=1,deadline=40";
+pub const SHORT: &str = "timeout=4,deadline=40";
 
 /// The server that the addresses are to be moved to, and the one that they are at before.
 pub const HERE: u64 = 43;

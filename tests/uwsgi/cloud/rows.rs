@@ -154,7 +154,7 @@ fn cloud_row_passing_errors_for_ever_end_at_the_deadline(context: &Context) {
     let runs = Kind::ALL.map(|kind| {
         let cloud = cloud();
         cloud.order(When::Always(kind.changes()), Refusal::Locked);
-        Run::start(context, kind, cloud, "timeout=1,deadline=9")
+        Run::start(context, kind, cloud, "timeout=3,deadline=12")
     });
     for run in runs {
         let line = run.fails("423 locked (");
@@ -165,7 +165,7 @@ fn cloud_row_passing_errors_for_ever_end_at_the_deadline(context: &Context) {
         // An alias IP is not taken off its server with less time left than its move takes.
         let part = match run.kind {
             Kind::Floating => {
-                format!("; it is routed to {holder} (the deadline of 9 s has passed)")
+                format!("; it is routed to {holder} (the deadline of 12 s has passed)")
             }
             Kind::Alias => format!(
                 "too little of the deadline is left to move it, so it stays where it is; it is routed to \
