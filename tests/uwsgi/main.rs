@@ -53,10 +53,10 @@ fn main() -> ExitCode {
         return code;
     }
     let mut arguments = Arguments::from_args();
-    // The tests wait far more than they work.
-    arguments.test_threads.get_or_insert(40);
+    // They wait far more than they work.
+    arguments.test_threads.get_or_insert(48);
     let contexts = Context::all();
-    let trials = alternate(contexts.iter().map(trials).collect());
+    let trials = spread(contexts.iter().flat_map(trials).collect());
     let conclusion = libtest_mimic::run(&arguments, trials);
     context::report_not_run(&contexts);
     match memcheck::reports() {
@@ -65,22 +65,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// All tests for a uWSGI, those that wait longest first, so that none of them is the last to end.
-fn trials(context: &Context) -> Vec<Trial> {
-    let mut tests = [
+/// The tests for a uWSGI: those that mostly wait, the longest first, and those that keep the processor busy.
+fn trials(context: &Context) -> [Vec<Trial>; 2] {
+    let waiting = [
         slow::TESTS,
+        watch::TESTS,
+        standing::TESTS,
+        cloud::legion::TESTS,
         runbook::optional_tests(),
         cloud::metadata::optional_tests(),
-        watch::TESTS,
-        cloud::legion::TESTS,
-        standing::TESTS,
         metrics::TESTS,
+        metrics::optional_tests(context),
         rows::TESTS,
+        legion::TESTS,
+        hooks::TESTS,
+    ];
+    let mut working = vec![
         several::TESTS,
         boot::TESTS,
-        legion::TESTS,
         signals::TESTS,
-        hooks::TESTS,
         secrets::TESTS,
         hostile::TESTS,
         framing::TESTS,
@@ -97,32 +100,31 @@ fn trials(context: &Context) -> Vec<Trial> {
         cloud::boot::TESTS,
         cloud::secrets::TESTS,
         cloud::by_hand::TESTS,
-    ]
-    .concat();
+    ];
     if older::plugin().is_some() {
-        tests.extend(older::TESTS);
+        working.push(older::TESTS);
     }
-    tests.extend(metrics::optional_tests(context));
     if context.is_our_own() {
-        tests.extend([valgrind::TESTS, build::TESTS].concat());
+        working.extend([valgrind::TESTS, build::TESTS]);
     }
-    memcheck::select(tests)
-        .into_iter()
-        .map(|(name, test)| trial(context, name, test))
-        .collect()
+    [waiting.concat(), working.concat()].map(|tests| {
+        memcheck::select(tests)
+            .into_iter()
+            .map(|(name, test)| trial(context, name, test))
+            .collect()
+    })
 }
 
-/// The first of each list, then the second of each, and so on.
-fn alternate(lists: Vec<Vec<Trial>>) -> Vec<Trial> {
-    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
-    let mut all = Vec::new();
-    loop {
-        let before = all.len();
-        all.extend(lists.iter_mut().filter_map(Iterator::next));
-        if all.len() == before {
-            return all;
-        }
+/// One list, over which each of these is spread evenly.
+fn spread(lists: Vec<Vec<Trial>>) -> Vec<Trial> {
+    let mut all: Vec<(f64, Trial)> = Vec::new();
+    for list in lists {
+        let length = list.len() as f64;
+        let places = (0..list.len()).map(|index| index as f64 / length);
+        all.extend(places.zip(list));
     }
+    all.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    all.into_iter().map(|(_, trial)| trial).collect()
 }
 
 fn trial(context: &Context, name: &str, test: fn(&Context)) -> Trial {
