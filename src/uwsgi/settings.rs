@@ -53,22 +53,20 @@ pub fn alarm_message_size() -> usize {
     least.map_or(DEFAULT_ALARM, |least| least.min(DEFAULT_ALARM))
 }
 
+/// An option of uWSGI's type `uwsgi_opt_set_int`, the last if it was given more than once; 0 means that it is
+/// not set.
 fn seconds(option: &CStr) -> Option<Duration> {
-    number(option).map(Duration::from_secs)
+    // SAFETY: what such an option's data points to (core/uwsgi.c).
+    let seconds = unsafe { *place_of::<std::ffi::c_int>(option)? };
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+    seconds.map(Duration::from_secs)
 }
 
-/// An option as uWSGI reads it: by `atoi`, and 0 means that it is not set.
+/// An option of uWSGI's type `uwsgi_opt_set_64bit`; 0 means that it is not set.
 fn number(option: &CStr) -> Option<u64> {
-    let value = self::option(option)?;
-    let digits: String = value
-        .trim_start()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    match digits.parse() {
-        Ok(0) | Err(_) => None,
-        Ok(number) => Some(number),
-    }
+    // SAFETY: what such an option's data points to (core/uwsgi.c).
+    let number = unsafe { *place_of::<u64>(option)? };
+    (number > 0).then_some(number)
 }
 
 /// The value of a uWSGI option; the first one if it was set more than once.

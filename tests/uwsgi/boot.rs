@@ -205,7 +205,8 @@ fn boot_warns_of_a_low_tolerance(context: &Context) {
     let config = NodeConfig::new()
         .line(Legion::of(1).member(0))
         .line(format!("legion-lord = failover {}", action(&robot, "")))
-        .line("legion-freq = 5\nlegion-tolerance = 5");
+        // The last of a repeated option counts.
+        .line("legion-freq = 1\nlegion-freq = 5\nlegion-tolerance = 8\nlegion-tolerance = 5");
     let node = context.start(&config);
     wait(
         &node,
