@@ -45,6 +45,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 pub use crate::mock::{
     Certificate, Ciphers, Listen, Method, Received, Scheme, TlsVersions, Traffic,
 };
@@ -59,6 +61,7 @@ pub use settings::{Access, Attachment, FloatingIp, Network, Server, Settings};
 use crate::mock;
 use inventory::Effect;
 use project::Project;
+use requests::Route;
 
 /// A running mock Cloud.
 pub type Cloud = mock::Server<Project>;
@@ -149,6 +152,31 @@ impl Cloud {
             network,
             ips: ips.to_vec(),
         });
+    }
+
+    /// Edits the alias IPs of a server in a Network at once, as another client of the API would: `false`
+    /// if the API refuses it, because the server is locked or an address is not available.
+    pub fn edit_aliases(
+        &self,
+        server: u64,
+        network: u64,
+        edit: impl FnOnce(&mut Vec<Ipv4Addr>),
+    ) -> bool {
+        self.change(|project| {
+            let mut ips = match project.inventory.aliases(server, network) {
+                Some(ips) => ips.to_vec(),
+                None => return false,
+            };
+            edit(&mut ips);
+            let body = json!({"network": network, "alias_ips": ips}).to_string();
+            let (route, now) = (Route::ChangeAliasIps(server), Instant::now());
+            let planned = project.plan(route, body.as_bytes(), now);
+            let is_allowed = planned.is_ok();
+            if let Ok(plan) = planned {
+                project.apply(plan.effect, now);
+            }
+            is_allowed
+        })
     }
 
     fn apply(&self, effect: Effect) {

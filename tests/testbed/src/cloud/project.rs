@@ -73,10 +73,18 @@ impl Project {
         }
     }
 
+    /// A `*` at the end of the token stands for anything.
+    fn is_token(&self, token: &str) -> bool {
+        match self.token.strip_suffix('*') {
+            Some(beginning) => token.starts_with(beginning),
+            None => token == self.token,
+        }
+    }
+
     /// Whether the request has the token; otherwise the refusal.
     fn check_token(&self, request: &Request) -> Result<(), Answer> {
         match bearer(&request.headers) {
-            Some(token) if token == self.token => Ok(()),
+            Some(token) if self.is_token(token) => Ok(()),
             Some(_) => Err(Refusal::Unauthorized.answer()),
             None => Err(errors::unauthorized("token is required")),
         }

@@ -12,6 +12,7 @@ pub struct Settings {
     /// Where and how it listens: HTTPS on a free port of 127.0.0.1 by default.
     pub listen: Listen,
     /// The project's token; 64 characters by default.
+    /// With a `*` at its end, it stands for all tokens that begin so.
     pub token: String,
     /// The token's access, [`Access::ReadWrite`] by default.
     pub access: Access,

@@ -154,3 +154,23 @@ fn stale_and_bad_reads_are_about_aliases_too() {
         (json!(["10.0.0.100"]), None)
     );
 }
+
+#[test]
+fn another_client_edits_a_list_unless_the_api_refuses_it() {
+    let cloud = plain(Settings::default());
+    let add = |server, address: &str| {
+        let address: Ipv4Addr = address.parse().unwrap();
+        cloud.edit_aliases(server, NETWORK, |ips| ips.push(address))
+    };
+    assert!(add(42, "10.0.0.101"));
+    assert_eq!(
+        cloud.aliases(42, NETWORK),
+        v4(&["10.0.0.100", "10.0.0.101"])
+    );
+    assert!(!add(43, "10.0.0.101"), "it is another server's");
+    assert!(!add(43, "10.1.0.0"), "it is not in the Network's range");
+    assert!(!add(99, "10.0.0.102"), "there is no such server");
+    cloud.lock(Item::Server(43), HOUR);
+    assert!(!add(43, "10.0.0.102"), "it is locked");
+    assert_eq!(cloud.aliases(43, NETWORK), v4(&[]));
+}

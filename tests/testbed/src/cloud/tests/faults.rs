@@ -142,3 +142,15 @@ fn dropping_it_ends_whatever_hangs() {
     drop(cloud);
     assert!(began.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn a_token_with_a_star_stands_for_all_that_begin_so() {
+    let token = "token0123456789*".to_owned();
+    let cloud = plain(Settings {
+        token,
+        ..Settings::default()
+    });
+    assert_eq!(ask(&cloud, &get("/servers")).0, 200);
+    let other = get("/servers").replace("Bearer token0123456789", "Bearer token012345678");
+    assert_eq!(refusal(&cloud, &other), (401, "unauthorized".to_owned()));
+}
