@@ -7,7 +7,8 @@ help:
 	@echo '                     of a Floating IP with CLOUD=1'
 	@echo 'make test            run all tests in real uWSGIs'
 	@echo 'make soak            run ten thousand takeovers in one process (two minutes)'
-	@echo 'make nemesis         put random faults on legions of real nodes (ROUNDS=8 NODES=3 SEED=1)'
+	@echo 'make nemesis         put random faults on legions of real nodes (ROUNDS=8 NODES=3 SEED=1 JOBS=8);'
+	@echo '                     SERVICE=robot, floating, alias or all'
 	@echo 'make nemesis-mutants show that these faults find what is broken on purpose (an hour at most)'
 	@echo 'make memcheck        run the tests with each uWSGI under valgrind (ten minutes)'
 	@echo 'make bench           compare the plugin with curl and write BENCHMARKS.md'
@@ -42,12 +43,14 @@ soak:
 	@tests/setup.sh test
 	@SOAK=10000 tests/run.sh --test uwsgi soak_
 
-# The same seed makes the same steps again: make nemesis ROUNDS=1 NODES=5 SEED=17
+# The same seed makes the same steps again: make nemesis SERVICE=alias ROUNDS=1 NODES=5 SEED=17
 ROUNDS = 8
 NODES = 3
 SEED = 1
+SERVICE = robot
+JOBS = 8
 nemesis:
-	@tests/nemesis.sh $(ROUNDS) $(NODES) $(SEED)
+	@tests/nemesis.sh $(ROUNDS) $(NODES) $(SEED) $(SERVICE) $(JOBS)
 
 nemesis-mutants:
 	@NODES=$(NODES) SEED=$(SEED) tests/nemesis-mutants.sh

@@ -44,7 +44,7 @@ rounds_until_red() {
     while [ "$done" -lt "$ROUNDS" ]; do
         local now=$((ROUNDS - done < 8 ? ROUNDS - done : 8)) result=0
         "${CARGO_TARGET_DIR:-target}/debug/nemesis" target/uwsgi/2.0.31/uwsgi "target/mutants/$1" \
-            "$now" "$nodes" "$((seed + done))" 8 >>"$log" 2>&1 || result=$?
+            "$now" "$nodes" "$((seed + done))" 8 robot >>"$log" 2>&1 || result=$?
         done=$((done + now))
         [ "$result" = 0 ] || { echo "$done"; return; }
     done

@@ -1,58 +1,42 @@
-//! A legion on loopback: its nodes, the mock Robot, their applications, and the ways between them.
+//! A legion on loopback: its nodes, the mock service, their applications, and the ways between them.
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use testbed::health::{Application, Behaviour};
-use testbed::robot::{Fault as Answer, Method, Robot, Settings, When};
 use testbed::tcp_relay::{State, TcpRelay};
 use testbed::uwsgi::{Launch, Legion, Log, Node, NodeConfig, Relay};
 
 use crate::clock::Clocks;
-use crate::fault::{Fault, Service, Step, World};
+use crate::fault::{Fault, Step};
 use crate::member::Member;
-use crate::plan::Setup;
+use crate::service::{self, Service, wrong_secret};
+use crate::setup::Setup;
 use crate::timeline::Timeline;
 use crate::view::View;
+use crate::world::World;
 
-/// Of which a round uses one or both.
-pub const FAILOVER_IPS: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(4, 4, 4, 4)),
-    IpAddr::V4(Ipv4Addr::new(4, 4, 4, 5)),
-];
-/// The main IPs of the servers.
-const SERVERS: [[u8; 4]; 5] = [[1; 4], [2; 4], [3; 4], [5; 4], [6; 4]];
-
-pub const PASSWORD: &str = "n3m-Robot-Password";
 const SECRET: &str = "n3m-Legion-Secret";
-/// What no log may contain: the secrets, and the login as it is sent.
-pub const SECRETS: [&str; 3] = [PASSWORD, SECRET, "Rk9POm4zbS1Sb2JvdC1QYXNzd29yZA"];
-
-/// How long somebody else's switch is at most.
-const LONGEST_LOCK: Duration = Duration::from_secs(60);
-
-pub fn server(node: usize) -> IpAddr {
-    SERVERS[node].into()
-}
 
 pub struct Cluster {
-    pub robot: Robot,
+    pub service: Box<dyn Service>,
     pub timeline: Timeline,
     pub nodes: Vec<Member>,
+    pub setup: Setup,
+    /// Somebody moves the address to this server, and is not done yet.
+    pub moving_to: Option<usize>,
     launch: Launch,
-    setup: Setup,
     legion: Legion,
     /// By sender and receiver.
     links: Vec<Vec<Option<Relay>>>,
     ways: Vec<TcpRelay>,
     applications: Vec<Application>,
     clocks: Clocks,
-    /// With the nodes' password files.
+    /// With the nodes' passwords or tokens.
     directory: tempfile::TempDir,
     world: World,
 }
@@ -63,18 +47,8 @@ impl Cluster {
     /// # Errors
     /// Loopback has no free port, or a file cannot be written.
     pub fn build(launch: &Launch, setup: &Setup, seed: u64) -> io::Result<Cluster> {
-        let robot = Robot::start(Settings {
-            password: PASSWORD.into(),
-            failovers: FAILOVER_IPS.map(|ip| (ip, None)).to_vec(),
-            servers: SERVERS.map(IpAddr::from).to_vec(),
-            switch_time: setup.switch_time,
-            // The rules count the requests, and all nodes have one address here.
-            posts_per_hour: None,
-            gets_per_hour: None,
-            lockout: Duration::ZERO,
-            ..Settings::default()
-        })?;
-        let timeline = Timeline::follow(robot.events());
+        let service = service::start(setup)?;
+        let timeline = service.timeline();
         let mut legion = Legion::of(setup.nodes);
         legion.cipher = format!("aes-256-cbc:{SECRET}");
         let link = |from: usize, to: usize| {
@@ -86,18 +60,19 @@ impl Cluster {
             .map(|from| all().map(|to| link(from, to)).collect())
             .collect();
         let ways = all()
-            .map(|_| TcpRelay::to(robot.port()))
+            .map(|_| TcpRelay::to(service.port()))
             .collect::<io::Result<_>>()?;
         let applications = all()
             .map(|_| Application::start())
             .collect::<io::Result<_>>()?;
         let directory = tempfile::Builder::new().prefix("nemesis-").tempdir()?;
         let cluster = Cluster {
-            robot,
+            service,
             timeline,
             nodes: all().map(|_| Member::new()).collect(),
-            launch: launch.clone(),
             setup: setup.clone(),
+            moving_to: None,
+            launch: launch.clone(),
             legion,
             links,
             ways,
@@ -107,7 +82,7 @@ impl Cluster {
             world: World::sound(setup.nodes),
         };
         for node in all() {
-            cluster.write_password(node, true)?;
+            cluster.write_secret(node, true)?;
         }
         Ok(cluster)
     }
@@ -134,23 +109,9 @@ impl Cluster {
             None => self.legion.ports[to],
         };
         let setup = &self.setup;
-        let hook = |ip: &IpAddr| {
-            format!(
-                "legion-lord = failover hetzner-failoverip:username=FOO,password_file={},\
-                 ip={ip},active_ip={},url={},ca_file={},timeout={},deadline={},\
-                 watch=60,watch_action=retake",
-                self.password_file(node).display(),
-                server(node),
-                self.robot.url_at(self.ways[node].port(), *ip),
-                self.robot.ca_file().display(),
-                setup.timeout,
-                setup.deadline,
-            )
-        };
-        let hooks: Vec<String> = self.addresses().iter().map(hook).collect();
         let mut config = NodeConfig::new()
             .line(self.legion.member_via(node, port_to))
-            .line(hooks.join("\n"))
+            .line(self.hooks(node).join("\n"))
             .line("legion-freq = 1\nlegion-tolerance = 5")
             .line(format!("legion-death-on-lord-error = {}", setup.suspension));
         if setup.nopreempt {
@@ -165,24 +126,45 @@ impl Cluster {
         config.ini()
     }
 
-    fn addresses(&self) -> &'static [IpAddr] {
-        &FAILOVER_IPS[..self.setup.addresses]
+    /// The lines that order takeovers: one with all addresses, or one for each.
+    fn hooks(&self, node: usize) -> Vec<String> {
+        let addresses = self.addresses();
+        let share = match self.setup.is_together {
+            true => addresses.len(),
+            false => 1,
+        };
+        let (port, secret_file) = (self.ways[node].port(), self.secret_file(node));
+        let hook = |ips| {
+            let action = self.service.action(node, port, ips, &secret_file);
+            format!("legion-lord = failover {action}")
+        };
+        addresses.chunks(share).map(hook).collect()
     }
 
-    fn password_file(&self, node: usize) -> PathBuf {
-        self.directory.path().join(format!("password-{node}"))
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.setup.addresses
     }
 
-    /// A wrong password names its node.
-    fn write_password(&self, node: usize, is_right: bool) -> io::Result<()> {
-        let password = match is_right {
-            true => PASSWORD.to_owned(),
-            false => wrong_password(node),
+    /// What no log may contain.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.service.secrets();
+        secrets.push(SECRET.into());
+        secrets
+    }
+
+    fn secret_file(&self, node: usize) -> PathBuf {
+        self.directory.path().join(format!("secret-{node}"))
+    }
+
+    fn write_secret(&self, node: usize, is_right: bool) -> io::Result<()> {
+        let secret = match is_right {
+            true => self.service.secret(node),
+            false => wrong_secret(node),
         };
         let new = self.directory.path().join(format!("new-{node}"));
-        fs::write(&new, password)?;
+        fs::write(&new, secret)?;
         fs::set_permissions(&new, Permissions::from_mode(0o600))?;
-        fs::rename(new, self.password_file(node))
+        fs::rename(new, self.secret_file(node))
     }
 
     /// Makes the world so. `begun` are the steps that have begun since the last call.
@@ -192,11 +174,15 @@ impl Cluster {
             self.apply_ways(node, world)?;
         }
         if world.service != self.world.service {
-            self.apply_service(world.service);
+            self.service.set_trouble(world.service);
         }
+        if world.edited {
+            self.service.edit();
+        }
+        self.apply_move();
         for step in begun {
             match step.fault {
-                Fault::Moved { to } => self.robot.set_route(FAILOVER_IPS[0], Some(server(to))),
+                Fault::Moved { to } => self.moving_to = Some(to),
                 Fault::Reset { node } => self.ways[node].cut(),
                 _ => {}
             }
@@ -250,7 +236,7 @@ impl Cluster {
             self.clocks.set(node, now.clock)?;
         }
         if now.wrong_password != before.wrong_password {
-            self.write_password(node, !now.wrong_password)?;
+            self.write_secret(node, !now.wrong_password)?;
         }
         if now.sick != before.sick {
             self.applications[node].set(match now.sick {
@@ -261,31 +247,13 @@ impl Cluster {
         Ok(())
     }
 
-    fn apply_service(&self, service: Option<Service>) {
-        self.robot.clear_orders();
-        self.lock(Duration::ZERO, false);
-        self.robot.set_switch_time(self.setup.switch_time);
-        let order = |method, answer| self.robot.order(When::Always(method), answer);
-        match service {
-            None => {}
-            Some(Service::Locked) => self.lock(LONGEST_LOCK, true),
-            Some(Service::Slow(time)) => self.robot.set_switch_time(time),
-            Some(Service::Unanswered) => order(Method::Post, Answer::lost()),
-            Some(Service::Early) => order(Method::Post, Answer::early()),
-            Some(Service::Unavailable) => order(
-                Method::Any,
-                Answer::error(503, "INTERNAL_ERROR", "maintenance"),
-            ),
-            Some(Service::RateLimited) => order(
-                Method::Post,
-                Answer::rate_limit_exceeded(50, Duration::from_secs(3600)),
-            ),
-        }
-    }
-
-    fn lock(&self, time: Duration, processing: bool) {
-        for ip in self.addresses() {
-            self.robot.lock(*ip, time, processing);
+    /// Somebody moves the first address, as soon as the service allows it.
+    fn apply_move(&mut self) {
+        let ip = self.addresses()[0];
+        if let Some(to) = self.moving_to {
+            if self.service.move_by_hand(ip, to) {
+                self.moving_to = None;
+            }
         }
     }
 
@@ -299,19 +267,17 @@ impl Cluster {
         (0..self.nodes.len()).filter(is_lord).collect()
     }
 
-    /// The node that all addresses lead to.
-    pub fn route(&self) -> Option<usize> {
-        let leads_to = |node: &usize| {
-            let is_routed = |ip: &IpAddr| self.robot.route(*ip) == Some(server(*node));
-            self.addresses().iter().all(is_routed)
-        };
-        (0..self.nodes.len()).find(leads_to)
+    /// The server that all addresses are at.
+    pub fn holder(&self) -> Option<usize> {
+        let holders = self.holders();
+        let first = *holders.first()?;
+        first.filter(|_| holders.iter().all(|holder| *holder == first))
     }
 
-    /// Where the addresses lead.
-    pub fn routes(&self) -> Vec<Option<IpAddr>> {
+    /// The server of each address.
+    pub fn holders(&self) -> Vec<Option<usize>> {
         let addresses = self.addresses().iter();
-        addresses.map(|ip| self.robot.route(*ip)).collect()
+        addresses.map(|ip| self.service.holder(*ip)).collect()
     }
 
     /// The logs of a node's processes, the last one included.
@@ -320,8 +286,4 @@ impl Cluster {
         let last = member.view.as_ref().map(|view| view.log().clone());
         member.past.iter().cloned().chain(last).collect()
     }
-}
-
-pub fn wrong_password(node: usize) -> String {
-    format!("wrong-{node}")
 }

@@ -1,10 +1,11 @@
 //! `make nemesis`: rounds of random faults on a legion of real uWSGI nodes.
 //!
-//! A round is planned from a seed (`plan`, with the faults of `fault`) and carried out on a `cluster`
-//! of nodes (`member`) whose ways to each other and to the webservice can be cut, and whose clocks can be
-//! stepped (`clock`). `view` reads what each node logs, `timeline` notes what the webservice did, `absence`
-//! when a node was away, `outage` for how long there was no Lord, and `rules` says what must hold. `report`
-//! prints the rounds in which something did not.
+//! A round is planned from a seed (`setup` and `plan`, with the faults of `fault` and `trouble`) and carried
+//! out on a `cluster` of nodes (`member`) whose ways to each other and to the mock `service` can be cut, and
+//! whose clocks can be stepped (`clock`); `world` is how all of that is at one moment. `view` reads what each
+//! node logs, `timeline` notes what the service did, `absence` when a node was away, `outage` for how long
+//! there was no Lord. `rules` says what must hold meanwhile, and `review` what must hold of the whole.
+//! `report` prints the rounds in which something did not.
 
 mod absence;
 mod clock;
@@ -14,10 +15,15 @@ mod member;
 mod outage;
 mod plan;
 mod report;
+mod review;
 mod round;
 mod rules;
+mod service;
+mod setup;
 mod timeline;
+mod trouble;
 mod view;
+mod world;
 
 use std::env;
 use std::path::PathBuf;
@@ -30,15 +36,18 @@ use testbed::uwsgi::Launch;
 
 use plan::Plan;
 use round::Round;
+use service::Kind;
 
-const USAGE: &str = "usage: nemesis UWSGI PLUGINS_DIR ROUNDS NODES SEED JOBS
+const USAGE: &str = "usage: nemesis UWSGI PLUGINS_DIR ROUNDS NODES SEED JOBS SERVICE
 
   UWSGI        the uWSGI binary
   PLUGINS_DIR  the directory that contains hetzner_plugin.so
   ROUNDS       how many rounds
   NODES        the nodes of the legion, 3 or 5
   SEED         the seed of the first round; each further one has the next
-  JOBS         how many rounds run side by side";
+  JOBS         how many rounds run side by side
+  SERVICE      what the legion moves: robot (a failover IP), floating (a Floating IP of the Cloud), alias
+               (an alias IP there), or all: so many rounds of each";
 
 struct Arguments {
     launch: Launch,
@@ -46,11 +55,12 @@ struct Arguments {
     nodes: usize,
     seed: u64,
     jobs: u64,
+    services: Vec<Kind>,
 }
 
 impl Arguments {
     fn parse(arguments: &[String]) -> Option<Arguments> {
-        let [uwsgi, plugins_dir, rounds, nodes, seed, jobs] = arguments else {
+        let [uwsgi, plugins_dir, rounds, nodes, seed, jobs, service] = arguments else {
             return None;
         };
         // A uWSGI that does not find a plugin runs without it.
@@ -66,7 +76,24 @@ impl Arguments {
             nodes: nodes.parse().ok().filter(|nodes| [3, 5].contains(nodes))?,
             seed: seed.parse().ok()?,
             jobs: jobs.parse().ok().filter(|jobs| *jobs > 0)?,
+            services: match service.as_str() {
+                "all" => Kind::ALL.to_vec(),
+                name => vec![name.parse().ok()?],
+            },
         })
+    }
+
+    /// How many rounds there are.
+    fn total(&self) -> u64 {
+        self.rounds * self.services.len() as u64
+    }
+
+    /// What the round with this number is about, and its seed.
+    fn round(&self, number: u64) -> Option<(Kind, u64)> {
+        let services = self.services.len() as u64;
+        let service = self.services[usize::try_from(number % services).ok()?];
+        let seed = self.seed.wrapping_add(number / services);
+        (number < self.total()).then_some((service, seed))
     }
 }
 
@@ -77,44 +104,44 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let failed = run(&arguments);
-    println!("{} rounds, {} failed", arguments.rounds, failed.len());
+    println!("{} rounds, {} failed", arguments.total(), failed.len());
     match failed.is_empty() {
         true => ExitCode::SUCCESS,
         false => {
-            println!("failed seeds: {failed:?}");
+            println!("failed: {}", failed.join(", "));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Runs all rounds, and returns the seeds of those that failed.
-fn run(arguments: &Arguments) -> Vec<u64> {
+/// Runs all rounds, and returns the names of those that failed.
+fn run(arguments: &Arguments) -> Vec<String> {
     let next = AtomicU64::new(0);
     let failed = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..arguments.jobs.min(arguments.rounds) {
+        for _ in 0..arguments.jobs.min(arguments.total()) {
             // The kernel ends nodes with the thread that started them, so it lives as long as they do.
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= arguments.rounds {
+                    let Some((service, seed)) = arguments.round(number) else {
                         return;
-                    }
-                    let seed = arguments.seed.wrapping_add(number);
-                    let plan = Plan::from_seed(seed, arguments.nodes);
+                    };
+                    let plan = Plan::from_seed(seed, service, arguments.nodes);
                     let outcome = Round::run(&arguments.launch, plan);
                     let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    let name = format!("{} seed {seed}", service.name());
                     match outcome {
                         Ok(round) => {
                             println!("{}", report::summary(&round));
                             if !round.rules.violations.is_empty() {
                                 println!("{}", report::failure(&round));
-                                failed.push(seed);
+                                failed.push(name);
                             }
                         }
                         Err(error) => {
-                            println!("seed {seed}: FAILED: could not be run: {error}");
-                            failed.push(seed);
+                            println!("{name}: FAILED: could not be run: {error}");
+                            failed.push(name);
                         }
                     }
                 }

@@ -4,18 +4,24 @@ use std::time::{Duration, Instant};
 
 use testbed::tcp_relay::State;
 
-use crate::fault::{Condition, World};
-use crate::plan::{MOST_TOLERATED, Setup};
+use crate::plan::MOST_TOLERATED;
+use crate::service::Kind;
+use crate::setup::Setup;
+use crate::world::{Condition, World};
 
 /// While a majority is well connected and the webservice works, there is a Lord with the address
 /// after this time at the latest.
 const LONGEST: Duration = Duration::from_secs(40);
 
+/// A takeover without any connection for so long fails.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(15);
+
 /// The time that the legion could have had a Lord with the address, and had none.
 pub struct Outage {
     quorum: usize,
     timeout: Duration,
-    deadline: Duration,
+    /// How long a node that is cut off from the webservice in a takeover may go on with it.
+    cut_off: Duration,
     since: Option<Instant>,
     /// The nodes that can take over. If one is lost, the time begins again.
     able: Vec<bool>,
@@ -29,12 +35,25 @@ pub struct Outage {
 
 impl Outage {
     pub fn of(setup: &Setup) -> Outage {
-        // One takeover follows the other.
-        let addresses = u32::try_from(setup.addresses).expect("one or two");
+        let number = u32::try_from(setup.addresses.len()).expect("one or two");
+        // The addresses of one action are moved at the same time, otherwise one takeover follows the other.
+        let takeovers = if setup.is_together { 1 } else { number };
+        // Alias IPs take turns.
+        let turns = match setup.service {
+            Kind::Robot | Kind::Floating => takeovers,
+            Kind::Alias => number,
+        };
+        let timeout = Duration::from_secs(setup.timeout);
+        let deadline = Duration::from_secs(setup.deadline);
         Outage {
             quorum: setup.nodes / 2 + 1,
-            timeout: Duration::from_secs(setup.timeout) * addresses,
-            deadline: Duration::from_secs(setup.deadline) * addresses,
+            timeout: timeout * turns,
+            cut_off: match setup.service {
+                // The change may be running, and while an alias IP is on no server, only going on helps.
+                Kind::Robot | Kind::Alias => deadline * takeovers,
+                // Nothing is left to wait for, so it is given up like any other without a connection.
+                Kind::Floating => (timeout + CONNECTION_PATIENCE) * takeovers,
+            },
             since: None,
             able: Vec::new(),
             unanswered: None,
@@ -105,8 +124,7 @@ impl Outage {
             false => Duration::ZERO,
         };
         Some(match connected().any(is_cut_off) {
-            // A node that has sent a POST, and is then cut off, waits until the deadline.
-            true => LONGEST + self.deadline + more,
+            true => LONGEST + self.cut_off + more,
             false if is_waiting => LONGEST + self.timeout + more,
             false => LONGEST + more,
         })
@@ -126,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_outage_ends_with_a_lord_or_begins_again_with_the_next_loss() {
-        let mut outage = Outage::of(&Plan::from_seed(1, 3).setup);
+        let mut outage = Outage::of(&Plan::from_seed(1, Kind::Robot, 3).setup);
         let start = Instant::now();
         let sound = World::sound(3);
         let mut one_down = sound.clone();
@@ -154,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_route_that_somebody_moved_is_no_outage_until_it_is_back() {
-        let mut outage = Outage::of(&Plan::from_seed(1, 3).setup);
+        let mut outage = Outage::of(&Plan::from_seed(1, Kind::Robot, 3).setup);
         let (start, sound) = (Instant::now(), World::sound(3));
         let at = |second| start + Duration::from_secs(second);
         outage.note_moved();

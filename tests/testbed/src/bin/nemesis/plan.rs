@@ -1,4 +1,4 @@
-//! A round's settings and steps, from its seed.
+//! A round's steps, from its seed.
 
 use std::time::Duration;
 
@@ -7,31 +7,16 @@ use testbed::tcp_relay::State;
 use testbed::uwsgi::Quality;
 
 use crate::clock::SKEW_TOLERANCE;
-use crate::fault::{Direction, Exit, Fault, RELOAD, Service, Step};
+use crate::fault::{Direction, Exit, Fault, RELOAD, Step};
+use crate::service::Kind;
+use crate::setup::Setup;
+use crate::trouble::Trouble;
 
 /// How long a round is in trouble. Then everything heals.
 pub const TROUBLE: Duration = Duration::from_secs(60);
 
 /// The largest step of a clock, in seconds, after which a node stays in its legion.
 pub const MOST_TOLERATED: i64 = SKEW_TOLERANCE - 15;
-
-/// The settings of a round.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    pub nodes: usize,
-    /// How many failover IPs the legion has.
-    pub addresses: usize,
-    /// How long a switch takes.
-    pub switch_time: Duration,
-    /// The keys of the same name, in seconds.
-    pub timeout: u64,
-    pub deadline: u64,
-    /// `legion-death-on-lord-error`, in seconds.
-    pub suspension: u64,
-    pub nopreempt: bool,
-    /// With `hetzner-health`.
-    pub health: bool,
-}
 
 /// What happens in a round. The same seed and number of nodes make the same plan.
 #[derive(Debug, Clone)]
@@ -42,21 +27,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn from_seed(seed: u64, nodes: usize) -> Plan {
+    pub fn from_seed(seed: u64, service: Kind, nodes: usize) -> Plan {
         let mut random = Rng::with_seed(seed);
-        let (timeout, deadline) = random.choice([(10, 45), (10, 45), (60, 300)]).expect("one");
-        let setup = Setup {
-            nodes,
-            addresses: random.choice([1, 1, 2]).expect("one"),
-            switch_time: millis(&mut random, 100, 3000),
-            timeout,
-            deadline,
-            suspension: random.choice([30, 300]).expect("one"),
-            nopreempt: random.u8(0..4) == 0,
-            health: random.u8(0..3) == 0,
-        };
+        let mut later = Rng::with_seed(!seed);
+        let setup = Setup::draw(service, nodes, &mut random, &mut later);
         let steps = Steps {
             random,
+            later,
+            service,
             nodes,
             health: setup.health,
             steps: Vec::new(),
@@ -72,6 +50,9 @@ impl Plan {
 /// The steps so far.
 struct Steps {
     random: Rng,
+    /// For what only some kinds of service have.
+    later: Rng,
+    service: Kind,
     nodes: usize,
     health: bool,
     steps: Vec<Step>,
@@ -105,6 +86,14 @@ impl Steps {
         }
         if self.random.u8(0..3) == 0 {
             self.failing_return();
+        }
+        match self.service {
+            Kind::Robot => {}
+            Kind::Floating => self.troubles(),
+            Kind::Alias => {
+                self.troubles();
+                self.edits();
+            }
         }
         self.steps.sort_by_key(|step| step.at);
         self.steps
@@ -198,7 +187,7 @@ impl Steps {
                 node: None,
                 quality: self.quality(),
             },
-            17..20 => Fault::Service(self.service()),
+            17..20 => Fault::Service(self.trouble()),
             20 | 21 => Fault::WrongPassword { node },
             22 => return (Fault::Reset { node }, Duration::ZERO),
             23 | 24 => Fault::Clock {
@@ -211,14 +200,41 @@ impl Steps {
         (fault, lasts)
     }
 
-    fn service(&mut self) -> Service {
-        match self.random.u8(0..6) {
-            0 => Service::Locked,
-            1 => Service::Slow(millis(&mut self.random, 4000, 30_000)),
-            2 => Service::Unanswered,
-            3 => Service::Early,
-            4 => Service::Unavailable,
-            _ => Service::RateLimited,
+    fn trouble(&mut self) -> Trouble {
+        // Drawn for each kind, so that the rest of the plan is the same.
+        let robot = Trouble::of_robot(&mut self.random);
+        match self.service {
+            Kind::Robot => robot,
+            Kind::Floating | Kind::Alias => self.cloud_trouble(),
+        }
+    }
+
+    fn cloud_trouble(&mut self) -> Trouble {
+        Trouble::of_cloud(self.service, self.nodes, &mut self.later)
+    }
+
+    /// The Cloud has more troubles than the Robot, so it has them more often, and most often while an
+    /// address is moved: a few seconds after a node went.
+    fn troubles(&mut self) {
+        let absences = self.steps.iter().filter(|step| step.fault.is_absence());
+        let absences: Vec<Duration> = absences.map(|step| step.at).collect();
+        for _ in 0..self.later.usize(1..5) {
+            let at = match self.later.choice(&absences) {
+                Some(absence) => *absence + millis(&mut self.later, 3000, 10_000),
+                None => millis(&mut self.later, 0, 55_000),
+            };
+            let lasts = millis(&mut self.later, 2000, 15_000);
+            let trouble = self.cloud_trouble();
+            self.add(at, lasts, Fault::Service(trouble));
+        }
+    }
+
+    /// Somebody else uses the API.
+    fn edits(&mut self) {
+        if self.later.u8(0..3) > 0 {
+            let at = millis(&mut self.later, 0, 20_000);
+            let lasts = millis(&mut self.later, 20_000, 60_000);
+            self.add(at, lasts, Fault::Edited);
         }
     }
 
@@ -260,30 +276,34 @@ impl Steps {
     }
 }
 
-fn millis(random: &mut Rng, least: u64, most: u64) -> Duration {
+pub fn millis(random: &mut Rng, least: u64, most: u64) -> Duration {
     Duration::from_millis(random.u64(least..=most))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::World;
+    use crate::world::World;
 
     #[test]
     fn a_seed_makes_the_same_plan_each_time() {
         for seed in 0..50 {
-            let (one, other) = (Plan::from_seed(seed, 3), Plan::from_seed(seed, 3));
-            assert_eq!(one.steps, other.steps);
-            assert_ne!(one.steps, Plan::from_seed(seed + 1, 3).steps);
+            for kind in Kind::ALL {
+                let plan = |seed| Plan::from_seed(seed, kind, 3);
+                assert_eq!(plan(seed).steps, plan(seed).steps);
+                assert_ne!(plan(seed).steps, plan(seed + 1).steps);
+            }
         }
     }
 
     #[test]
     fn everything_is_sound_in_the_end() {
         for seed in 0..200 {
-            let plan = Plan::from_seed(seed, 5);
-            assert!(plan.steps.len() > 1, "{plan:?}");
-            assert_eq!(World::at(5, &plan.steps, TROUBLE), World::sound(5));
+            for kind in Kind::ALL {
+                let plan = Plan::from_seed(seed, kind, 5);
+                assert!(plan.steps.len() > 1, "{plan:?}");
+                assert_eq!(World::at(5, &plan.steps, TROUBLE), World::sound(5));
+            }
         }
     }
 }

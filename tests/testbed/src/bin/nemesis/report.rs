@@ -8,21 +8,24 @@ use crate::timeline::since;
 
 /// One line.
 pub fn summary(round: &Round) -> String {
-    let seed = round.plan.seed;
-    let (steps, posts) = (round.plan.steps.len(), round.cluster.robot.posts());
+    let (service, seed) = (round.plan.setup.service.name(), round.plan.seed);
+    let requests = round.cluster.service.requests();
+    let posts = requests.iter().filter(|request| request.is_post).count();
+    let (steps, gets) = (round.plan.steps.len(), requests.len() - posts);
     let end = match (round.rules.violations.first(), round.settled) {
         (Some(violation), _) => format!("FAILED: {}", violation.rule),
         (None, Some(settled)) => format!("at rest {:.1} s after it", settled.as_secs_f64()),
         (None, None) => "not at rest".into(),
     };
-    format!("seed {seed}: {steps} steps, {posts} POSTs, {end}")
+    format!("{service} seed {seed}: {steps} steps, {posts} POSTs, {gets} GETs, {end}")
 }
 
 /// Everything: what did not hold, the steps, and the logs of all nodes by time.
 pub fn failure(round: &Round) -> String {
     let (plan, start) = (&round.plan, round.start);
+    let name = plan.setup.service.name();
     let mut text = format!(
-        "==== seed {}: make nemesis ROUNDS=1 NODES={} SEED={}\n{:?}\n",
+        "==== {name} seed {}: make nemesis SERVICE={name} ROUNDS=1 NODES={} SEED={}\n{:?}\n",
         plan.seed, plan.setup.nodes, plan.seed, plan.setup
     );
     for violation in &round.rules.violations {
@@ -40,8 +43,8 @@ pub fn failure(round: &Round) -> String {
             );
         }
     }
-    let robot = round.cluster.timeline.lines().into_iter();
-    lines.extend(robot.map(|(at, line)| (at, "robot ".into(), line)));
+    let service = round.cluster.timeline.lines().into_iter();
+    lines.extend(service.map(|(at, line)| (at, "service".into(), line)));
     for step in &plan.steps {
         for (at, verb) in [(step.at, "begins"), (step.at + step.lasts, "ends")] {
             lines.push((

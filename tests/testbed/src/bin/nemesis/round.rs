@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use testbed::uwsgi::Launch;
 
 use crate::cluster::Cluster;
-use crate::fault::{Step, World};
+use crate::fault::Step;
 use crate::plan::{Plan, TROUBLE};
+use crate::review::review;
 use crate::rules::{QUIET, Rules, TO_SETTLE};
+use crate::world::World;
 
 /// How often the world is brought up to date, and the rules are checked.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,7 +46,7 @@ impl Round {
             round.trouble()?;
             round.peace()?;
         }
-        round.rules.review(&round.cluster);
+        review(&mut round.rules, &round.cluster);
         Ok(round)
     }
 
@@ -86,6 +88,7 @@ impl Round {
     fn peace(&mut self) -> io::Result<()> {
         let sound = World::sound(self.plan.setup.nodes);
         let healed = Instant::now();
+        self.cluster.moving_to = None;
         let mut was_settled_in_time = false;
         loop {
             self.cluster.apply(&sound, &[])?;

@@ -1,18 +1,17 @@
-//! What must hold: always, and when everything has healed.
+//! What must hold while a round runs: always, and when everything has healed. What can be judged at its
+//! end is in `review`.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use testbed::robot::Received;
-use testbed::uwsgi::Log;
-
-use crate::absence::LATE;
-use crate::cluster::{Cluster, SECRETS, server, wrong_password};
-use crate::fault::{Fault, Step, World};
+use crate::cluster::Cluster;
+use crate::fault::{Fault, Step};
 use crate::outage::Outage;
-use crate::plan::Setup;
+use crate::setup::Setup;
 use crate::timeline::before;
+use crate::trouble::Trouble;
 use crate::view::{Standing, begins_takeover, claim};
+use crate::world::World;
 
 /// After everything has healed, the right Lord has the addresses within this time,
 pub const TO_SETTLE: Duration = Duration::from_secs(90);
@@ -22,18 +21,8 @@ pub const QUIET: Duration = Duration::from_secs(60);
 const REPORTED: Duration = Duration::from_secs(3);
 /// For so long the threads that write the timeline may be late on a busy machine.
 const BUSY: Duration = Duration::from_secs(2);
-/// The POSTs that an account may send in an hour; Hetzner allows 50.
-const MAX_POSTS: usize = 50;
-/// A takeover and a look.
-const MAX_REFUSED_LOGINS: usize = 2;
-
-/// Signs of a crash.
-const CRASHES: [&str; 4] = [
-    "panic",
-    "Segmentation Fault",
-    "SIGABRT",
-    "which is a bug in",
-];
+/// What an action takes at most, if it is not slowed down.
+const LONGEST_ACTION: Duration = Duration::from_secs(3);
 
 /// What did not hold, and when.
 pub struct Violation {
@@ -57,6 +46,7 @@ pub struct Rules {
     settled: Option<(Instant, usize)>,
     /// Successes that were logged, by node, and are not judged yet.
     claims: Vec<Claim>,
+    stale: Stale,
     pub violations: Vec<Violation>,
 }
 
@@ -66,11 +56,12 @@ impl Rules {
             outage: Outage::of(setup),
             settled: None,
             claims: Vec::new(),
+            stale: Stale::default(),
             violations: Vec::new(),
         }
     }
 
-    fn broken(&mut self, at: Instant, rule: String) {
+    pub fn broken(&mut self, at: Instant, rule: String) {
         self.violations.push(Violation { at, rule });
     }
 
@@ -79,7 +70,17 @@ impl Rules {
         for node in 0..cluster.nodes.len() {
             self.observe_node(cluster, node);
         }
+        self.stale.observe(world);
         self.judge_claims(cluster);
+        for loss in cluster.service.losses() {
+            self.broken(
+                Instant::now(),
+                format!("an alias IP is not as its owner left it: {loss}"),
+            );
+        }
+        if cluster.moving_to.is_some() {
+            self.outage.note_moved();
+        }
         for step in begun {
             if matches!(step.fault, Fault::Moved { .. }) {
                 self.outage.note_moved();
@@ -104,8 +105,9 @@ impl Rules {
             if begins_takeover(&line) {
                 cluster.nodes[node].takeovers.push(at);
             }
-            let claimed = claim(&line).filter(|(_, to)| *to == server(node).to_string());
-            if let Some(ip) = claimed.and_then(|(ip, _)| ip.parse().ok()) {
+            let claimed = claim(&line).and_then(|(ip, to)| Some((ip.parse().ok()?, to)));
+            let ours = claimed.filter(|(ip, to)| *to == cluster.service.title(node, *ip));
+            if let Some((ip, _)) = ours {
                 self.claims.push(Claim { at, node, ip, line });
             }
         }
@@ -116,7 +118,10 @@ impl Rules {
         let is_known = |claim: &Claim| claim.at.elapsed() >= BUSY;
         let (known, later): (Vec<Claim>, _) = self.claims.drain(..).partition(is_known);
         self.claims = later;
-        for claim in known.iter().filter(|claim| !is_true(cluster, claim)) {
+        for claim in &known {
+            if self.is_true(cluster, claim) {
+                continue;
+            }
             let Claim { at, node, line, .. } = claim;
             self.broken(
                 *at,
@@ -126,23 +131,23 @@ impl Rules {
     }
 
     fn observe_outage(&mut self, cluster: &Cluster, world: &World) {
-        let (lords, route) = (cluster.lords(), cluster.route());
-        let has_both = matches!(lords[..], [lord] if route == Some(lord));
+        let (lords, holder) = (cluster.lords(), cluster.holder());
+        let has_both = matches!(lords[..], [lord] if holder == Some(lord));
         let now = Instant::now();
         if let Some(patience) = self.outage.observe(now, world, has_both) {
-            let routes = cluster.routes();
+            let holders = cluster.holders();
             let rule = format!(
                 "no Lord with the addresses for {patience:?}, although a majority is well \
-                 connected and the webservice works: Lords {lords:?}, routes {routes:?}"
+                 connected and the webservice works: Lords {lords:?}, addresses at {holders:?}"
             );
             self.broken(now, rule);
         }
     }
 
     fn observe_settled(&mut self, cluster: &Cluster) {
-        let posts = cluster.robot.posts();
+        let posts = cluster.service.posts();
         let is_settled = best(cluster)
-            .is_some_and(|best| cluster.lords() == [best] && cluster.route() == Some(best));
+            .is_some_and(|best| cluster.lords() == [best] && cluster.holder() == Some(best));
         self.settled = match self.settled {
             Some((since, before)) if is_settled && before == posts => Some((since, before)),
             _ if is_settled => Some((Instant::now(), posts)),
@@ -162,74 +167,10 @@ impl Rules {
             .iter()
             .map(|member| member.view.as_ref().map(|view| view.standing))
             .collect();
-        let (lords, routes) = (cluster.lords(), cluster.routes());
-        let rule = format!("{how}: Lords {lords:?}, routes {routes:?}, standings {standings:?}");
+        let (lords, holders) = (cluster.lords(), cluster.holders());
+        let rule =
+            format!("{how}: Lords {lords:?}, addresses at {holders:?}, standings {standings:?}");
         self.broken(Instant::now(), rule);
-    }
-
-    /// No node takes over on old votes.
-    fn judge_post(&mut self, cluster: &Cluster, post: &Received) {
-        let to = post.form_field("active_server_ip");
-        let is_of = |node: &usize| to.as_deref() == Some(&server(*node).to_string());
-        let Some(node) = (0..cluster.nodes.len()).find(is_of) else {
-            return;
-        };
-        let member = &cluster.nodes[node];
-        let takeovers = member.takeovers.iter().rev();
-        // Its first line may be read only after the request has come.
-        let begun = takeovers.copied().find(|begun| *begun <= post.at + LATE);
-        let forbidden = member.absences.forbid(begun.unwrap_or(post.at), post.at);
-        if let Some(reason) = forbidden {
-            self.broken(post.at, format!("node {node} takes over, but {reason}"));
-        }
-    }
-    /// What must hold of everything that was logged and requested. Called once, at the end.
-    pub fn review(&mut self, cluster: &Cluster) {
-        for node in 0..cluster.nodes.len() {
-            for log in cluster.logs(node) {
-                self.review_log(node, &log);
-            }
-        }
-        self.count_requests(cluster);
-    }
-
-    fn review_log(&mut self, node: usize, log: &Log) {
-        for (at, line) in log.timed_lines() {
-            if SECRETS.iter().any(|secret| line.contains(secret)) {
-                self.broken(at, format!("node {node} logs a secret: {line}"));
-            }
-            if CRASHES.iter().any(|crash| line.contains(crash)) {
-                self.broken(at, format!("node {node} logs a crash: {line}"));
-            }
-        }
-    }
-
-    fn count_requests(&mut self, cluster: &Cluster) {
-        let now = Instant::now();
-        let posts = cluster.robot.posts();
-        if posts > MAX_POSTS {
-            self.broken(now, format!("{posts} POSTs"));
-        }
-        let requests = cluster.robot.requests();
-        for request in requests.iter().filter(|request| request.method == "POST") {
-            self.judge_post(cluster, request);
-        }
-        for (node, member) in cluster.nodes.iter().enumerate() {
-            let is_refused = |login: Option<(String, String)>| {
-                login.is_some_and(|(_, password)| password == wrong_password(node))
-            };
-            let refused = requests
-                .iter()
-                .filter(|request| request.status == Some(401) && is_refused(request.login()));
-            let refused = refused.count();
-            if refused > MAX_REFUSED_LOGINS * member.starts {
-                let starts = member.starts;
-                self.broken(
-                    now,
-                    format!("node {node} sent {refused} wrong logins in {starts} starts"),
-                );
-            }
-        }
     }
 }
 
@@ -246,17 +187,44 @@ fn best(cluster: &Cluster) -> Option<usize> {
     standings.max().map(|(_, std::cmp::Reverse(node))| node)
 }
 
-/// Whether the address was this node's when it said so, or a moment ago. One that was held up says
-/// what it heard before.
-fn is_true(cluster: &Cluster, claim: &Claim) -> bool {
-    let Claim { at, node, ip, .. } = *claim;
-    let absences = &cluster.nodes[node].absences;
-    let recently = before(at, REPORTED);
-    let held_up = [&absences.frozen, &absences.stalled]
-        .into_iter()
-        .filter_map(|spans| spans.begin_of(recently, at));
-    let from = held_up.map(|since| before(since, REPORTED)).min();
-    let from = from.map_or(recently, |from| from.min(recently));
-    let timeline = &cluster.timeline;
-    timeline.was_routed(ip, server(node), from, at + BUSY)
+impl Rules {
+    /// Whether the address was this node's when it said so, or a moment ago. One that was held up says
+    /// what it heard before.
+    fn is_true(&self, cluster: &Cluster, claim: &Claim) -> bool {
+        let Claim { at, node, ip, .. } = *claim;
+        let absences = &cluster.nodes[node].absences;
+        let recently = before(at, REPORTED);
+        let held_up = [&absences.frozen, &absences.stalled]
+            .into_iter()
+            .filter_map(|spans| spans.begin_of(recently, at));
+        let from = held_up.map(|since| before(since, REPORTED)).min();
+        let from = from.map_or(recently, |from| from.min(recently));
+        let from = before(from, self.stale.lag(at));
+        cluster.timeline.was_at(ip, node, from, at + BUSY)
+    }
+}
+
+/// By how much reads may be late: what they show then is what the service says.
+#[derive(Default)]
+struct Stale {
+    lag: Duration,
+    /// When an action may have begun whose effect is shown late, for the last time.
+    last: Option<Instant>,
+}
+
+impl Stale {
+    fn observe(&mut self, world: &World) {
+        if let Some(Trouble::Stale(lag)) = world.service {
+            self.lag = self.lag.max(lag);
+            self.last = Some(Instant::now());
+        }
+    }
+
+    fn lag(&self, at: Instant) -> Duration {
+        let until = |last: Instant| last + LONGEST_ACTION + self.lag + REPORTED;
+        match self.last {
+            Some(last) if at <= until(last) => self.lag,
+            Some(_) | None => Duration::ZERO,
+        }
+    }
 }

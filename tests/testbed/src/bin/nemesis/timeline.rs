@@ -1,52 +1,56 @@
 //! What has happened in a round, by the clock: the routes of the addresses, and what the webservice did.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testbed::robot::Event;
+/// An address, and the server that it is at now.
+type Move = (IpAddr, Option<usize>);
 
 #[derive(Default)]
 struct Past {
-    routes: Vec<(Instant, IpAddr, Option<IpAddr>)>,
+    moves: Vec<(Instant, Move)>,
     lines: Vec<(Instant, String)>,
 }
 
-/// Collects a Robot's events until the Robot ends.
+/// Collects a service's events until the service ends.
 #[derive(Clone, Default)]
 pub struct Timeline(Arc<Mutex<Past>>);
 
 impl Timeline {
-    pub fn follow(events: Receiver<Event>) -> Timeline {
+    /// `moved` is the move that an event tells of.
+    pub fn follow<E: Display + Send + 'static>(
+        events: Receiver<E>,
+        moved: impl Fn(&E) -> Option<Move> + Send + 'static,
+    ) -> Timeline {
         let timeline = Timeline::default();
         let followed = timeline.clone();
         thread::spawn(move || {
             for event in events {
-                followed.note(&event);
+                followed.note(moved(&event), event.to_string());
             }
         });
         timeline
     }
 
-    fn note(&self, event: &Event) {
+    fn note(&self, moved: Option<Move>, line: String) {
         let now = Instant::now();
         let mut past = self.lock();
-        if let Event::Routed { ip, to } = event {
-            past.routes.push((now, *ip, *to));
-        }
-        past.lines.push((now, event.to_string()));
+        past.moves.extend(moved.map(|moved| (now, moved)));
+        past.lines.push((now, line));
     }
 
-    /// Whether an address was routed there at any time between the two.
-    pub fn was_routed(&self, ip: IpAddr, to: IpAddr, from: Instant, until: Instant) -> bool {
+    /// Whether an address was at a server at any time between the two.
+    pub fn was_at(&self, ip: IpAddr, server: usize, from: Instant, until: Instant) -> bool {
         let past = self.lock();
-        let routes = || past.routes.iter().filter(|(_, routed, _)| *routed == ip);
-        let ends = routes().skip(1).map(|(at, ..)| Some(*at));
-        let mut spans = routes().zip(ends.chain([None]));
-        spans.any(|((begin, _, route), end)| {
-            *route == Some(to) && *begin <= until && end.is_none_or(|end| end >= from)
+        let moves = || past.moves.iter().filter(|(_, (moved, _))| *moved == ip);
+        let ends = moves().skip(1).map(|(at, _)| Some(*at));
+        let mut spans = moves().zip(ends.chain([None]));
+        spans.any(|((begin, (_, at)), end)| {
+            *at == Some(server) && *begin <= until && end.is_none_or(|end| end >= from)
         })
     }
 
@@ -78,27 +82,23 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn routes_are_known_by_time() {
+    fn addresses_are_known_by_time() {
         let (sender, events) = mpsc::channel();
-        let [ip, here, there] = [4, 1, 2].map(|n| IpAddr::from([n, n, n, n]));
-        let timeline = Timeline::follow(events);
+        let [ip, other] = [4, 5].map(|n| IpAddr::from([n, n, n, n]));
+        let timeline = Timeline::follow(events, move |server: &usize| Some((ip, Some(*server))));
         let start = Instant::now();
-        for to in [here, there] {
-            let event = Event::Routed { ip, to: Some(to) };
-            sender.send(event).unwrap();
-            while timeline
-                .lines()
-                .last()
-                .is_none_or(|(_, line)| !line.contains(&to.to_string()))
-            {
+        for server in [0, 1] {
+            sender.send(server).unwrap();
+            while timeline.lines().len() <= server {
                 thread::yield_now();
             }
         }
         let now = Instant::now();
-        assert!(timeline.was_routed(ip, here, start, now));
-        assert!(timeline.was_routed(ip, there, start, now));
-        assert!(!timeline.was_routed(ip, here, now, now));
-        assert!(timeline.was_routed(ip, there, now, now));
-        assert!(!timeline.was_routed(ip, ip, start, now));
+        assert!(timeline.was_at(ip, 0, start, now));
+        assert!(timeline.was_at(ip, 1, start, now));
+        assert!(!timeline.was_at(ip, 0, now, now));
+        assert!(timeline.was_at(ip, 1, now, now));
+        assert!(!timeline.was_at(ip, 2, start, now));
+        assert!(!timeline.was_at(other, 1, start, now));
     }
 }

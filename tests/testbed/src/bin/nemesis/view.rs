@@ -89,15 +89,21 @@ pub fn claim(line: &str) -> Option<(&str, &str)> {
         return None;
     }
     let (ip, rest) = line.split_once(" is routed to ")?;
-    let ip = ip.strip_prefix("[hetzner-failoverip] ")?;
+    let ip = of_action(ip)?;
     rest.split_once(" (").map(|(server, _)| (ip, server))
 }
 
 /// Whether a takeover begins with this line.
 pub fn begins_takeover(line: &str) -> bool {
-    let rest = line.strip_prefix("[hetzner-failoverip] ");
-    let server = rest.and_then(|rest| rest.split_once(" -> "));
-    server.is_some_and(|(_, server)| !server.contains(':'))
+    let server = of_action(line).and_then(|rest| rest.split_once(" -> "));
+    // The first line ends there, and an IPv6 address contains no ": ".
+    server.is_some_and(|(_, server)| !server.contains(": "))
+}
+
+/// What an action logs, without its name.
+fn of_action(line: &str) -> Option<&str> {
+    let (_, rest) = line.strip_prefix("[hetzner-")?.split_once("] ")?;
+    Some(rest)
 }
 
 #[cfg(test)]
@@ -110,6 +116,10 @@ mod tests {
             (
                 "[hetzner-failoverip] 4.4.4.4 is routed to 1.1.1.1 (after 1.0 s, 1 request)",
                 Some(("4.4.4.4", "1.1.1.1")),
+            ),
+            (
+                "[hetzner-aliasip] 10.0.0.100 is routed to server 42 (after 1.0 s, 9 requests)",
+                Some(("10.0.0.100", "server 42")),
             ),
             (
                 "[hetzner-failoverip] ERROR 4.4.4.4 is not routed to 1.1.1.1: x (y)",
@@ -131,6 +141,8 @@ mod tests {
         assert!(!begins_takeover(&format!(
             "{line}: still waiting after 10 s"
         )));
+        let line = "[hetzner-floatingip] 2a01:4f8:1c0c:: -> server node1";
+        assert!(begins_takeover(line));
     }
 
     #[test]
