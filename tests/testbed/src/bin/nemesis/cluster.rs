@@ -28,7 +28,9 @@ pub struct Cluster {
     pub nodes: Vec<Member>,
     pub setup: Setup,
     /// Somebody moves the address to this server, and is not done yet.
-    pub moving_to: Option<usize>,
+    moving_to: Option<usize>,
+    /// Somebody has moved the address, or has begun to, since the last call.
+    pub was_moved: bool,
     launch: Launch,
     legion: Legion,
     /// By sender and receiver.
@@ -72,6 +74,7 @@ impl Cluster {
             nodes: all().map(|_| Member::new()).collect(),
             setup: setup.clone(),
             moving_to: None,
+            was_moved: false,
             launch: launch.clone(),
             legion,
             links,
@@ -179,7 +182,6 @@ impl Cluster {
         if world.edited {
             self.service.edit();
         }
-        self.apply_move();
         for step in begun {
             match step.fault {
                 Fault::Moved { to } => self.moving_to = Some(to),
@@ -187,6 +189,7 @@ impl Cluster {
                 _ => {}
             }
         }
+        self.apply_move();
         self.world = world.clone();
         Ok(())
     }
@@ -210,8 +213,8 @@ impl Cluster {
         if is_frozen && (!before.frozen || before.down.is_some()) {
             member.signal(libc::SIGSTOP);
         }
-        if now.reloads && !before.reloads && now.down.is_none() && !member.is_leaving {
-            member.signal(libc::SIGHUP);
+        if now.reloads && !before.reloads && now.down.is_none() {
+            member.reload();
         }
         member.absences.deaf.set(now.deaf);
         member.absences.stalled.set(now.way == State::Stall);
@@ -249,12 +252,17 @@ impl Cluster {
 
     /// Somebody moves the first address, as soon as the service allows it.
     fn apply_move(&mut self) {
+        self.was_moved = self.moving_to.is_some();
         let ip = self.addresses()[0];
-        if let Some(to) = self.moving_to {
-            if self.service.move_by_hand(ip, to) {
-                self.moving_to = None;
-            }
+        let is_done = |to| self.service.move_by_hand(ip, to);
+        if self.moving_to.is_some_and(is_done) {
+            self.moving_to = None;
         }
+    }
+
+    /// Nobody moves the address any more.
+    pub fn leave_alone(&mut self) {
+        self.moving_to = None;
     }
 
     /// The nodes that run and say that they are Lord.

@@ -48,6 +48,14 @@ impl Member {
         }
     }
 
+    /// Has it reload, unless it is still starting.
+    pub fn reload(&mut self) {
+        let has_started = self.view.as_ref().is_some_and(|view| view.has_started);
+        if has_started && !self.is_leaving {
+            self.signal(libc::SIGHUP);
+        }
+    }
+
     pub fn end(&mut self, how: Exit) {
         let Some(process) = &mut self.process else {
             return;

@@ -88,7 +88,7 @@ impl Round {
     fn peace(&mut self) -> io::Result<()> {
         let sound = World::sound(self.plan.setup.nodes);
         let healed = Instant::now();
-        self.cluster.moving_to = None;
+        self.cluster.leave_alone();
         let mut was_settled_in_time = false;
         loop {
             self.cluster.apply(&sound, &[])?;

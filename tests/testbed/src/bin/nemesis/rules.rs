@@ -78,13 +78,10 @@ impl Rules {
                 format!("an alias IP is not as its owner left it: {loss}"),
             );
         }
-        if cluster.moving_to.is_some() {
+        if cluster.was_moved {
             self.outage.note_moved();
         }
         for step in begun {
-            if matches!(step.fault, Fault::Moved { .. }) {
-                self.outage.note_moved();
-            }
             if matches!(step.fault, Fault::Reset { .. }) {
                 self.outage.note_reset();
             }

@@ -37,11 +37,17 @@ const STANDINGS: [(&str, Standing); 6] = [
     ("spawned uWSGI master process", Standing::Fit),
 ];
 
+/// uWSGI handles SIGHUP from here on (`core/master.c`). Before, it would end.
+const STARTED: &str = "legion manager thread enabled";
+/// It does not until then, once it reloads.
+const RELOADING: &str = "binary reloading uWSGI";
+
 /// A node as its log shows it.
 pub struct View {
     log: Log,
     read: usize,
     pub is_lord: bool,
+    pub has_started: bool,
     pub standing: Standing,
 }
 
@@ -51,6 +57,7 @@ impl View {
             log,
             read: 0,
             is_lord: false,
+            has_started: false,
             standing: Standing::Fit,
         }
     }
@@ -79,6 +86,11 @@ impl View {
         }
         if let Some((_, standing)) = STANDINGS.iter().find(|(part, _)| line.contains(part)) {
             self.standing = *standing;
+        }
+        if line.contains(STARTED) {
+            self.has_started = true;
+        } else if line.contains(RELOADING) {
+            self.has_started = false;
         }
     }
 }
