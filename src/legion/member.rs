@@ -9,6 +9,7 @@ use super::standing::{Candidacy, FailedHook, Observed, Rules, Standing, Valor};
 use super::watch::{Cause, Finding, Verdict, Watch};
 use crate::metrics::{Figures, Place};
 use crate::order::{self, Order};
+use crate::provider;
 use crate::sys;
 use crate::text::printable;
 use crate::uwsgi::{Hook, Legion, LegionThread, MainThread, settings};
@@ -75,7 +76,7 @@ impl Member {
                     number,
                     account: order.account(),
                     ip: order.ip,
-                    watch: Watch::new(every, order.watch_action),
+                    watch: Watch::new(every, order.watch_action, provider::late_changes(order)),
                 }));
             }
         }

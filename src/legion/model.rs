@@ -16,6 +16,7 @@ use super::lordship::{Lordship, Votes};
 use super::standing::{Candidacy, FailedHook, Observed, Rules, Standing};
 use super::watch::{Finding, Verdict, Watch};
 use crate::order::WatchAction;
+use crate::provider::robot::LATE_CHANGES;
 use crate::takeover::Problem;
 use crate::uwsgi::Peer;
 
@@ -86,7 +87,7 @@ impl Node {
             takeover: None,
             lordship: Lordship::default(),
             candidacy: Candidacy::new(rules),
-            watch: Watch::new(Duration::from_secs(60), WatchAction::Retake),
+            watch: Watch::new(Duration::from_secs(60), WatchAction::Retake, LATE_CHANGES),
         }
     }
 

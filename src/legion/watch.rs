@@ -1,18 +1,16 @@
 //! Decides when a Lord checks that the address is still routed to it, and what follows from that.
 //!
 //! A Lord looks regularly, and after an event in the legion that may have moved the address: as soon as
-//! the legion agrees on this node again, and once more two minutes later, because a switch may still
-//! have been running. What it does if it finds the address elsewhere depends on why it looked.
+//! the legion agrees on this node again, and again when a change that may still have been running has ended
+//! ([`LateChanges`]). What it does if it finds the address elsewhere depends on why it looked.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::lordship::Votes;
 use crate::order::WatchAction;
-use crate::takeover::{Look, Problem};
+use crate::takeover::{LateChanges, Look, Problem};
 
-/// The second look after an event comes this much later. By then, a switch that was running has ended.
-const SECOND_LOOK: Duration = Duration::from_secs(120);
 /// The next look while a switch is running.
 const WHILE_CHANGING: Duration = Duration::from_secs(15);
 /// The next look after one that got no answer, if something may have moved the address.
@@ -154,13 +152,18 @@ impl fmt::Display for Note {
 pub struct Watch {
     every: Duration,
     action: WatchAction,
+    late_changes: LateChanges,
     /// When the next regular look is due. `None` before the first takeover, and after a look that was
     /// refused.
     next: Option<Duration>,
-    /// When the second look after an event is due.
-    second: Option<Duration>,
+    /// When the next look is due that follows an event or a takeover, for changes that end late.
+    late: Option<Duration>,
+    /// When all of those have ended.
+    late_until: Duration,
     /// Something may have moved the address, and the legion does not agree on this node yet.
     is_event_pending: bool,
+    /// A look that was due could not be sent.
+    is_postponed: bool,
     /// The endpoint does not support GET.
     is_unsupported: bool,
     is_elsewhere: bool,
@@ -173,13 +176,16 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(every: Duration, action: WatchAction) -> Watch {
+    pub fn new(every: Duration, action: WatchAction, late_changes: LateChanges) -> Watch {
         Watch {
             every,
             action,
+            late_changes,
             next: None,
-            second: None,
+            late: None,
+            late_until: Duration::ZERO,
             is_event_pending: false,
+            is_postponed: false,
             is_unsupported: false,
             is_elsewhere: false,
             is_unanswered: false,
@@ -189,15 +195,19 @@ impl Watch {
         }
     }
 
-    /// A takeover succeeded. `in_doubt`: another node may have begun one as well, so a second look
-    /// follows when its switch would have ended.
+    /// A takeover succeeded. `in_doubt`: another node may have begun one as well, so further looks
+    /// follow when its change would have ended.
     pub fn note_takeover(&mut self, now: Duration, in_doubt: bool) {
         let by_hand = self.retaken_for.take() == Some(Cause::Routine);
         self.is_event_pending = false;
+        self.is_postponed = false;
         self.is_elsewhere = false;
         self.is_unanswered = false;
         self.next = Some(now + self.every);
-        self.second = (in_doubt && !by_hand).then_some(now + SECOND_LOOK);
+        self.late = None;
+        if (in_doubt || self.late_changes.are_hidden) && !by_hand {
+            self.expect_late_changes(now);
+        }
     }
 
     /// Why a look is due, if one is. Called in each of the master's cycles.
@@ -213,21 +223,31 @@ impl Watch {
             }
             Votes::Missing => return None,
         }
+        let was_postponed = std::mem::take(&mut self.is_postponed);
         if std::mem::take(&mut self.is_event_pending) {
-            self.second = Some(now + SECOND_LOOK);
+            self.expect_late_changes(now);
             return Some(Cause::Event);
         }
-        if self.second.is_some_and(|second| second <= now) {
-            self.second = None;
+        if was_postponed {
+            return Some(Cause::Event);
+        }
+        if self.late.is_some_and(|late| late <= now) {
+            let again = now + self.late_changes.usual;
+            self.late = Some(again).filter(|again| *again <= self.late_until);
             return Some(Cause::Event);
         }
         (next <= now).then_some(Cause::Routine)
     }
 
+    fn expect_late_changes(&mut self, now: Duration) {
+        self.late = Some(now + self.late_changes.usual);
+        self.late_until = now + self.late_changes.longest;
+    }
+
     /// A look that is due for this cause cannot be sent yet.
     pub fn postpone(&mut self, cause: Cause) {
         if cause == Cause::Event {
-            self.is_event_pending = true;
+            self.is_postponed = true;
         }
     }
 
@@ -281,7 +301,7 @@ impl Watch {
 
     fn look_again(&mut self, at: Duration, cause: Cause) {
         match cause {
-            Cause::Event => self.second = Some(self.second.map_or(at, |second| second.min(at))),
+            Cause::Event => self.late = Some(self.late.map_or(at, |late| late.min(at))),
             Cause::Routine => self.next = Some(at),
         }
     }
@@ -329,13 +349,14 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::{cloud, robot};
 
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
     fn watch(action: WatchAction) -> Watch {
-        let mut watch = Watch::new(at(300), action);
+        let mut watch = Watch::new(at(300), action, robot::LATE_CHANGES);
         watch.note_takeover(at(1000), true);
         watch
     }
@@ -408,13 +429,50 @@ mod tests {
         assert_eq!(watch.due(at(2600), true, Votes::Agreed), None);
     }
 
+    /// Another node's action may be running while the Cloud shows the address here.
+    #[test]
+    fn a_cloud_address_is_looked_after_for_two_minutes_after_each_takeover() {
+        let mut watch = Watch::new(at(300), WatchAction::Warn, cloud::LATE_CHANGES);
+        watch.note_takeover(at(1000), false);
+        let mut looks = Vec::new();
+        for second in 1000..1500 {
+            if let Some(cause) = watch.due(at(second), true, Votes::Agreed) {
+                watch.note_begun(at(second));
+                watch.judge(at(second), cause, Finding::Ours);
+                looks.push((second, cause));
+            }
+        }
+        let late = [1020, 1040, 1060, 1080, 1100, 1120].map(|second| (second, Cause::Event));
+        let routine = (1420, Cause::Routine);
+        assert_eq!(looks, [&late[..], &[routine]].concat());
+        let verdict = watch.judge(at(1500), Cause::Event, elsewhere());
+        assert!(matches!(verdict, Verdict::Retake(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_look_that_cannot_be_sent_follows_soon_and_delays_no_other() {
+        let mut watch = watch(WatchAction::Warn);
+        for second in [1120, 1121] {
+            assert_eq!(
+                watch.due(at(second), true, Votes::Agreed),
+                Some(Cause::Event)
+            );
+            watch.postpone(Cause::Event);
+        }
+        assert_eq!(watch.due(at(1122), true, Votes::Agreed), Some(Cause::Event));
+        watch.note_begun(at(1122));
+        for second in 1123..1422 {
+            assert_eq!(watch.due(at(second), true, Votes::Agreed), None);
+        }
+    }
+
     #[test]
     fn only_a_lord_looks() {
         let mut watch = watch(WatchAction::Warn);
         for second in 1000..3000 {
             assert_eq!(watch.due(at(second), false, Votes::Agreed), None);
         }
-        let mut before = Watch::new(at(300), WatchAction::Warn);
+        let mut before = Watch::new(at(300), WatchAction::Warn, robot::LATE_CHANGES);
         assert_eq!(before.due(at(3000), true, Votes::Agreed), None);
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::http::{RequestError, SetupError};
 use crate::order::{Order, Service};
-use crate::takeover::{Change, Limits, Look, Problem, Provider};
+use crate::takeover::{Change, LateChanges, Limits, Look, Problem, Provider};
 
 /// What is to become of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,14 @@ pub fn limits(order: &Order) -> Limits {
     match &order.service {
         Service::Robot(_) => robot::LIMITS,
         Service::Cloud(_) => cloud::LIMITS,
+    }
+}
+
+/// How long changes of other nodes may still be running.
+pub fn late_changes(order: &Order) -> LateChanges {
+    match &order.service {
+        Service::Robot(_) => robot::LATE_CHANGES,
+        Service::Cloud(_) => cloud::LATE_CHANGES,
     }
 }
 

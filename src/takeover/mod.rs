@@ -27,7 +27,7 @@ pub use outcome::{Failure, Outcome, Report, Seen};
 use pace::Pace;
 pub use pace::{Bounds, Clock};
 pub use problem::Problem;
-pub use provider::{Change, Look, Provider, Tempo};
+pub use provider::{Change, LateChanges, Look, Provider, Tempo};
 
 /// Where several takeovers share the looks of an hour, one that may be left out is waited for no longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -69,6 +69,18 @@ pub struct Tempo {
     pub later_change_gap: Duration,
 }
 
+/// How long a change that another node began may still be running, so that it moves the address after a
+/// takeover or an event in the legion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LateChanges {
+    /// Most have ended after this time, and others after as long again.
+    pub usual: Duration,
+    /// All have.
+    pub longest: Duration,
+    /// A takeover may succeed while one is running.
+    pub are_hidden: bool,
+}
+
 /// What the answer to a change means.
 #[derive(Debug)]
 pub enum Change {

@@ -18,7 +18,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::takeover::{Limits, Tempo};
+use crate::takeover::{LateChanges, Limits, Tempo};
 
 pub use alias::Alias;
 pub use answer::Kind;
@@ -50,6 +50,14 @@ pub const TEMPO: Tempo = Tempo {
     soon: Duration::from_secs(2),
     change_gaps: [Duration::from_secs(5), Duration::from_secs(5)],
     later_change_gap: Duration::from_secs(5),
+};
+
+/// An action takes a few seconds, rarely much longer. While it runs, reads show the address at its old
+/// server, which may be this one: then a takeover has nothing to change, and succeeds.
+pub const LATE_CHANGES: LateChanges = LateChanges {
+    usual: Duration::from_secs(20),
+    longest: Duration::from_secs(120),
+    are_hidden: true,
 };
 
 /// What the takeovers of a process share with each other.

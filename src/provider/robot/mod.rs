@@ -10,7 +10,7 @@ mod unroute;
 
 use std::time::Duration;
 
-use crate::takeover::{Limits, Tempo};
+use crate::takeover::{LateChanges, Limits, Tempo};
 
 pub use answer::survey::{Access, FailoverFound, Server};
 pub use client::Client;
@@ -40,4 +40,11 @@ pub const TEMPO: Tempo = Tempo {
     // By then most switches have ended, and later changes wait longer.
     change_gaps: [Duration::from_secs(45), Duration::from_secs(60)],
     later_change_gap: Duration::from_secs(75),
+};
+
+/// A switch takes 110 s at most. A takeover does not succeed meanwhile, because its `POST` is refused.
+pub const LATE_CHANGES: LateChanges = LateChanges {
+    usual: Duration::from_secs(120),
+    longest: Duration::from_secs(120),
+    are_hidden: false,
 };

@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     cloud_lord_is_cut_off_from_its_peers,
     cloud_lord_is_shut_down,
     cloud_lord_dies_half_way,
+    cloud_action_of_a_dead_node_ends_late,
     cloud_lord_without_the_api_leaves_it_to_another,
     cloud_old_votes_are_not_acted_on,
     cloud_old_votes_after_an_isolation,
@@ -123,6 +124,26 @@ fn cloud_lord_dies_half_way(context: &Context) {
     assert_eq!(cluster.cloud().holder(Kind::Alias.ip()), None);
     cluster.is_settled_on(1);
     assert_eq!(cluster.cloud().posts(), 2, "{}", cluster.logs());
+}
+
+/// Node 0 is Lord again while the action of node 1 is running, which is dead by then. Reads still show the
+/// address at node 0, so there is nothing to change.
+fn cloud_action_of_a_dead_node_ends_late(context: &Context) {
+    side_by_side(|kind| {
+        let mut cluster = settled(context, kind);
+        let actions = cluster.cloud().actions().len();
+        cluster.cloud().set_action_time(Duration::from_secs(3600));
+        cluster.kill(0);
+        let has_begun = cluster.cloud().wait_for_actions(actions + 1, PATIENCE);
+        assert!(has_begun, "{}", cluster.logs());
+        cluster.kill(1);
+        cluster.start(0);
+        cluster.wait(0, LORD);
+        cluster.cloud().set_action_time(Duration::ZERO);
+        cluster.cloud().end_actions();
+        cluster.wait(0, "another node may have taken it over meanwhile");
+        cluster.is_settled_on(0);
+    });
 }
 
 fn cloud_lord_without_the_api_leaves_it_to_another(context: &Context) {
