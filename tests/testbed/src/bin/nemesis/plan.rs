@@ -30,7 +30,7 @@ impl Plan {
     pub fn from_seed(seed: u64, service: Kind, nodes: usize) -> Plan {
         let mut random = Rng::with_seed(seed);
         let mut later = Rng::with_seed(!seed);
-        let setup = Setup::draw(service, nodes, &mut random, &mut later);
+        let mut setup = Setup::draw(service, nodes, &mut random, &mut later);
         let steps = Steps {
             random,
             later,
@@ -39,11 +39,10 @@ impl Plan {
             health: setup.health,
             steps: Vec::new(),
         };
-        Plan {
-            seed,
-            setup,
-            steps: steps.make(),
-        }
+        let steps = steps.make();
+        let is_moved = |step: &Step| matches!(step.fault, Fault::Moved { .. });
+        setup.retake |= steps.iter().any(is_moved);
+        Plan { seed, setup, steps }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Setup {
     pub nopreempt: bool,
     /// With `hetzner-health`.
     pub health: bool,
+    /// `watch_action=retake`. Otherwise a Lord must not need it, as nobody but the legion moves the addresses.
+    pub retake: bool,
     /// The Cloud: servers and Networks are given by their names, not by their ids.
     pub by_name: bool,
     /// The Cloud: how long an alias IP that was taken off a server is not available.
@@ -71,6 +73,15 @@ impl Setup {
                 true => millis(later, 0, 5000),
                 false => Duration::ZERO,
             },
+            retake: later.bool(),
+        }
+    }
+
+    /// The key of that name.
+    pub fn watch_action(&self) -> &'static str {
+        match self.retake {
+            true => "retake",
+            false => "warn",
         }
     }
 }

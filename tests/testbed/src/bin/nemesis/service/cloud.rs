@@ -115,7 +115,7 @@ impl Project {
         let ips: Vec<String> = ips.iter().map(IpAddr::to_string).collect();
         format!(
             "{action}:token_file={},ip={},server={},endpoint={},ca_file={},timeout={},\
-             deadline={},watch_action=retake",
+             deadline={},watch_action={}",
             token_file.display(),
             ips.join(" "),
             self.server_key(node),
@@ -123,6 +123,7 @@ impl Project {
             self.cloud.ca_file().display(),
             self.setup.timeout,
             self.setup.deadline,
+            self.setup.watch_action(),
         )
     }
 

@@ -64,10 +64,7 @@ fn number_of(address: IpAddr) -> Option<usize> {
 
 pub struct RobotService {
     robot: Robot,
-    addresses: Vec<IpAddr>,
-    switch_time: Duration,
-    timeout: u64,
-    deadline: u64,
+    setup: Setup,
 }
 
 impl RobotService {
@@ -85,17 +82,12 @@ impl RobotService {
             lockout: Duration::ZERO,
             ..Settings::default()
         })?;
-        Ok(RobotService {
-            robot,
-            addresses: setup.addresses.clone(),
-            switch_time: setup.switch_time,
-            timeout: setup.timeout,
-            deadline: setup.deadline,
-        })
+        let setup = setup.clone();
+        Ok(RobotService { robot, setup })
     }
 
     fn lock(&self, time: Duration, processing: bool) {
-        for ip in &self.addresses {
+        for ip in &self.setup.addresses {
             self.robot.lock(*ip, time, processing);
         }
     }
@@ -138,14 +130,15 @@ impl Service for RobotService {
         };
         format!(
             "hetzner-failoverip:username=FOO,password_file={},ip={},active_ip={},\
-             url={}/failover/{{ip}},ca_file={},timeout={},deadline={},watch=60,watch_action=retake",
+             url={}/failover/{{ip}},ca_file={},timeout={},deadline={},watch=60,watch_action={}",
             secret_file.display(),
             words(ips),
             words(&active_ips),
             self.robot.origin_at(port),
             self.robot.ca_file().display(),
-            self.timeout,
-            self.deadline,
+            self.setup.timeout,
+            self.setup.deadline,
+            self.setup.watch_action(),
         )
     }
 
@@ -168,7 +161,7 @@ impl Service for RobotService {
     fn set_trouble(&mut self, trouble: Option<Trouble>) {
         self.robot.clear_orders();
         self.lock(Duration::ZERO, false);
-        self.robot.set_switch_time(self.switch_time);
+        self.robot.set_switch_time(self.setup.switch_time);
         let order = |method, answer| self.robot.order(When::Always(method), answer);
         match trouble {
             Some(Trouble::Locked) => self.lock(LONGEST_LOCK, true),
