@@ -32,6 +32,7 @@ pub struct Violation {
 
 /// A success that a node has logged.
 struct Claim {
+    /// When it was so.
     at: Instant,
     node: usize,
     /// The address.
@@ -102,9 +103,14 @@ impl Rules {
             if begins_takeover(&line) {
                 cluster.nodes[node].takeovers.push(at);
             }
-            let claimed = claim(&line).and_then(|(ip, to)| Some((ip.parse().ok()?, to)));
-            let ours = claimed.filter(|(ip, to)| *to == cluster.service.title(node, *ip));
-            if let Some((ip, _)) = ours {
+            let Some(claimed) = claim(&line) else {
+                continue;
+            };
+            let ip = claimed.ip.parse().ok();
+            let is_ours = |ip: &IpAddr| claimed.server == cluster.service.title(node, *ip);
+            if let Some(ip) = ip.filter(is_ours) {
+                let begun = cluster.nodes[node].takeovers.last().copied();
+                let at = begun.map_or(at, |begun| at.min(begun + claimed.after));
                 self.claims.push(Claim { at, node, ip, line });
             }
         }

@@ -95,14 +95,25 @@ impl View {
     }
 }
 
-/// The address and the server that it is routed to, as a line of the log claims.
-pub fn claim(line: &str) -> Option<(&str, &str)> {
+/// A success that a line of the log claims.
+#[derive(Debug, PartialEq)]
+pub struct Claimed<'a> {
+    pub ip: &'a str,
+    pub server: &'a str,
+    /// How long its takeover took. The line may come later: all addresses of one action are waited for.
+    pub after: Duration,
+}
+
+pub fn claim(line: &str) -> Option<Claimed<'_>> {
     if line.contains("WARNING") || line.contains("ERROR") {
         return None;
     }
     let (ip, rest) = line.split_once(" is routed to ")?;
     let ip = of_action(ip)?;
-    rest.split_once(" (").map(|(server, _)| (ip, server))
+    let (server, rest) = rest.split_once(" (after ")?;
+    let (seconds, _) = rest.split_once(" s")?;
+    let after = Duration::from_secs_f64(seconds.parse().ok()?);
+    Some(Claimed { ip, server, after })
 }
 
 /// Whether a takeover begins with this line.
@@ -127,11 +138,11 @@ mod tests {
         for (line, claimed) in [
             (
                 "[hetzner-failoverip] 4.4.4.4 is routed to 1.1.1.1 (after 1.0 s, 1 request)",
-                Some(("4.4.4.4", "1.1.1.1")),
+                Some(("4.4.4.4", "1.1.1.1", 1.0)),
             ),
             (
-                "[hetzner-aliasip] 10.0.0.100 is routed to server 42 (after 1.0 s, 9 requests)",
-                Some(("10.0.0.100", "server 42")),
+                "[hetzner-aliasip] 10.0.0.100 is routed to server 42 (after 21.5 s, 9 requests)",
+                Some(("10.0.0.100", "server 42", 21.5)),
             ),
             (
                 "[hetzner-failoverip] ERROR 4.4.4.4 is not routed to 1.1.1.1: x (y)",
@@ -142,6 +153,11 @@ mod tests {
                 None,
             ),
         ] {
+            let claimed = claimed.map(|(ip, server, after)| Claimed {
+                ip,
+                server,
+                after: Duration::from_secs_f64(after),
+            });
             assert_eq!(claim(line), claimed, "{line}");
         }
     }
