@@ -3,8 +3,10 @@
 # its protections at a time (tests/mutants/), and some of 50 rounds must fail.
 #
 #   tests/nemesis-mutants.sh [MUTANT ...]     all of them by default
+#   tests/nemesis-mutants.sh --check          says whether their patches apply
 #
-# SEED is that of the first round, and NODES is 3 or 5.
+# SEED is that of the first round, and NODES is 3 or 5. A mutant whose name begins with the name of a service,
+# such as alias-others, has rounds of that service.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,6 +14,16 @@ ROUNDS=50 # at most, eight at a time
 seed=${SEED:-1} nodes=${NODES:-3}
 
 say() { printf 'nemesis-mutants: %s\n' "$*" >&2; }
+
+check() {
+    local patch
+    for patch in tests/mutants/*.patch; do
+        git apply --check -p0 "$patch" || { say "$patch does not apply any more"; return 1; }
+    done
+}
+
+check
+[ "${1:-}" != --check ] || exit 0
 
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 if [ $# = 0 ]; then
@@ -39,12 +51,16 @@ build() {
 
 # Prints how many rounds it took until one failed.
 rounds_until_red() {
-    local done=0 log=target/mutants/$1/rounds.log
+    local done=0 log=target/mutants/$1/rounds.log service
+    case $1 in
+        alias-* | floating-*) service=${1%%-*} ;;
+        *) service=robot ;;
+    esac
     : >"$log"
     while [ "$done" -lt "$ROUNDS" ]; do
         local now=$((ROUNDS - done < 8 ? ROUNDS - done : 8)) result=0
         "${CARGO_TARGET_DIR:-target}/debug/nemesis" target/uwsgi/2.0.31/uwsgi "target/mutants/$1" \
-            "$now" "$nodes" "$((seed + done))" 8 robot >>"$log" 2>&1 || result=$?
+            "$now" "$nodes" "$((seed + done))" 8 "$service" >>"$log" 2>&1 || result=$?
         done=$((done + now))
         [ "$result" = 0 ] || { echo "$done"; return; }
     done
