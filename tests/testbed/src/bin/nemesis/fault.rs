@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use fastrand::Rng;
 use testbed::tcp_relay::State;
 use testbed::uwsgi::Quality;
 
@@ -88,6 +89,30 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// One that hurts a node that is moving an address.
+    pub fn while_moving(node: usize, random: &mut Rng) -> Fault {
+        match random.u8(0..7) {
+            0 | 1 => Fault::Frozen { node },
+            2 => Fault::Isolated { node },
+            3 => Fault::Down {
+                node,
+                how: Exit::Killed,
+            },
+            4 => Fault::NoPeers {
+                node,
+                direction: Direction::Both,
+            },
+            5 => Fault::NoService {
+                node,
+                way: State::Refuse,
+            },
+            _ => Fault::NoService {
+                node,
+                way: State::Stall,
+            },
+        }
+    }
+
     /// Whether it may make the legion elect another Lord.
     pub fn is_absence(self) -> bool {
         matches!(

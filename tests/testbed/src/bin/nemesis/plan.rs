@@ -1,5 +1,7 @@
 //! A round's steps, from its seed.
 
+mod service;
+
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -10,7 +12,6 @@ use crate::clock::SKEW_TOLERANCE;
 use crate::fault::{Direction, Exit, Fault, RELOAD, Step};
 use crate::service::Kind;
 use crate::setup::Setup;
-use crate::trouble::Trouble;
 
 /// How long a round is in trouble. Then everything heals.
 pub const TROUBLE: Duration = Duration::from_secs(60);
@@ -197,44 +198,6 @@ impl Steps {
             _ => Fault::Isolated { node },
         };
         (fault, lasts)
-    }
-
-    fn trouble(&mut self) -> Trouble {
-        // Drawn for each kind, so that the rest of the plan is the same.
-        let robot = Trouble::of_robot(&mut self.random);
-        match self.service {
-            Kind::Robot => robot,
-            Kind::Floating | Kind::Alias => self.cloud_trouble(),
-        }
-    }
-
-    fn cloud_trouble(&mut self) -> Trouble {
-        Trouble::of_cloud(self.service, self.nodes, &mut self.later)
-    }
-
-    /// The Cloud has more troubles than the Robot, so it has them more often, and most often while an
-    /// address is moved: a few seconds after a node went.
-    fn troubles(&mut self) {
-        let absences = self.steps.iter().filter(|step| step.fault.is_absence());
-        let absences: Vec<Duration> = absences.map(|step| step.at).collect();
-        for _ in 0..self.later.usize(1..5) {
-            let at = match self.later.choice(&absences) {
-                Some(absence) => *absence + millis(&mut self.later, 3000, 10_000),
-                None => millis(&mut self.later, 0, 55_000),
-            };
-            let lasts = millis(&mut self.later, 2000, 15_000);
-            let trouble = self.cloud_trouble();
-            self.add(at, lasts, Fault::Service(trouble));
-        }
-    }
-
-    /// Somebody else uses the API.
-    fn edits(&mut self) {
-        if self.later.u8(0..3) > 0 {
-            let at = millis(&mut self.later, 0, 20_000);
-            let lasts = millis(&mut self.later, 20_000, 60_000);
-            self.add(at, lasts, Fault::Edited);
-        }
     }
 
     /// Seconds forwards or back: fewer than its peers tolerate, or many more.

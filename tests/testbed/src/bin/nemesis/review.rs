@@ -12,13 +12,13 @@ use crate::service::{Kind, Request};
 /// The POSTs that a Robot's account may send in an hour; Hetzner allows 50.
 const MAX_ROBOT_POSTS: usize = 50;
 /// The Cloud allows 3600 requests, which are shared with everything else that uses the project.
-const MAX_CLOUD_POSTS: usize = 200;
+const MAX_CLOUD_POSTS: usize = 100;
 /// The POSTs that one takeover of a Cloud address may send.
 const MAX_POSTS_OF_TAKEOVER: usize = 20;
 /// A takeover and a look.
 const MAX_REFUSED_LOGINS: usize = 2;
 /// The requests that a node sends for an address in `WINDOW` at most, so that nothing runs in a busy loop.
-const MAX_REQUESTS: usize = 60;
+const MAX_REQUESTS: usize = 40;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Signs of a crash.
@@ -62,9 +62,9 @@ fn review_log(rules: &mut Rules, cluster: &Cluster, node: usize, log: &Log) {
     }
 }
 
-/// No node takes over on old votes, unless nobody has the address because of it.
+/// No node takes over on old votes, unless nobody has the address because of its takeover.
 fn judge_post(rules: &mut Rules, cluster: &Cluster, post: &Request) {
-    let (Some(node), false) = (post.node, post.goes_on) else {
+    let Some(node) = post.node else {
         return;
     };
     let Some(member) = cluster.nodes.get(node) else {
@@ -73,7 +73,14 @@ fn judge_post(rules: &mut Rules, cluster: &Cluster, post: &Request) {
     let takeovers = member.takeovers.iter().rev();
     // Its first line may be read only after the request has come.
     let begun = takeovers.copied().find(|begun| *begun <= post.at + LATE);
-    let forbidden = member.absences.forbid(begun.unwrap_or(post.at), post.at);
+    let begun = begun.unwrap_or(post.at);
+    if post
+        .released
+        .is_some_and(|released| released + LATE >= begun)
+    {
+        return;
+    }
+    let forbidden = member.absences.forbid(begun, post.at);
     if let Some(reason) = forbidden {
         rules.broken(post.at, format!("node {node} takes over, but {reason}"));
     }

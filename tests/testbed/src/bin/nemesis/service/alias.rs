@@ -38,6 +38,11 @@ impl AliasService {
         })
     }
 
+    #[cfg(test)]
+    pub fn cloud(&self) -> &testbed::cloud::Cloud {
+        &self.project.cloud
+    }
+
     /// The server and the list that a POST writes.
     fn write(&self, received: &Received) -> Option<Write> {
         let path = received.path.strip_prefix("/v1/servers/")?;
@@ -122,25 +127,25 @@ impl Service for AliasService {
     }
 
     fn requests(&self) -> Vec<Request> {
-        // Whether a node has taken an address off a server, and did not set it on its own yet.
-        let mut has_released = [false; SERVERS];
+        // When a node last took an address off a server.
+        let mut releases = [None; SERVERS];
         let requests = self.project.cloud.requests();
         let requests = requests.iter().map(|received| {
             let sender = sender(received);
             let node = sender.map(|(node, _)| node);
-            let mut goes_on = false;
+            let mut released = None;
             if let (Some(node), Some(write)) = (node, self.write(received)) {
-                let is_set = write.server == node && write.has_ours;
-                goes_on = is_set && has_released[node];
-                let is_done = is_set && received.status == Some(201);
-                has_released[node] = !is_done && (has_released[node] || !is_set);
+                match write.server == node && write.has_ours {
+                    true => released = releases[node],
+                    false => releases[node] = Some(received.at),
+                }
             }
             Request {
                 at: received.at,
                 node,
                 is_post: received.method == "POST",
                 is_refused: received.status == Some(401) && sender.is_some_and(|(_, wrong)| wrong),
-                goes_on,
+                released,
             }
         });
         requests.collect()

@@ -52,7 +52,7 @@ impl FloatingService {
             node: sender.map(|(node, _)| node),
             is_post: received.method == "POST",
             is_refused: received.status == Some(401) && sender.is_some_and(|(_, wrong)| wrong),
-            goes_on: false,
+            released: None,
         }
     }
 }

@@ -69,8 +69,8 @@ pub struct Request {
     pub is_post: bool,
     /// It had the node's wrong password or token, and was refused.
     pub is_refused: bool,
-    /// It takes an address that nobody has, because the node has taken it off its old server.
-    pub goes_on: bool,
+    /// It sets an address on the node's own server, which the node has taken off another one at this time.
+    pub released: Option<Instant>,
 }
 
 /// The mock service of a round. Its servers have numbers; the first ones are those of the nodes.

@@ -123,3 +123,30 @@ fn read_before(earlier: &[Received], write: &Received) -> Option<Instant> {
     };
     earlier.iter().rev().find(is_read).map(|read| read.at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+    use crate::service::alias::AliasService;
+    use crate::service::{Kind, Service as _};
+
+    #[test]
+    fn what_somebody_else_changes_is_expected_and_what_a_node_changes_is_a_loss() {
+        let setup = Plan::from_seed(1, Kind::Alias, 3).setup;
+        let mut service = AliasService::start(&setup).unwrap();
+        for _ in 0..CALLS * SERVERS {
+            service.edit();
+            assert_eq!(service.losses(), [""; 0]);
+        }
+        let address = setup.addresses[0];
+        assert!(service.move_by_hand(address, 1));
+        assert_eq!(service.holder(address), Some(1));
+        assert_eq!(service.losses(), [""; 0], "it is not among the others");
+        let [first, _, third] = own(1);
+        let cloud = service.cloud();
+        cloud.set_aliases(id(1), NETWORK, &[first, third]);
+        assert_eq!(service.losses(), ["server 43 has lost 10.0.0.21"]);
+        assert_eq!(service.losses(), [""; 0], "each loss is told once");
+    }
+}

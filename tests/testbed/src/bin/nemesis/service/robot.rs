@@ -103,7 +103,7 @@ impl RobotService {
             node: node.or(wrong),
             is_post: received.method == "POST",
             is_refused: received.status == Some(401) && wrong.is_some(),
-            goes_on: false,
+            released: None,
         }
     }
 }
