@@ -85,12 +85,13 @@ pub fn run(call: &Call) -> bool {
     let acting = call.caller.legion_thread().zip(member);
     let _acting = acting.map(|(_, member)| member.begin_action());
     let standstill = call.standstill.last(began);
+    let mut found_here = Vec::new();
     let end = match order::parse(call.action, call.argument) {
         Ok(orders) => match acting {
             Some((thread, member)) if member.has_old_votes(thread, began, standstill) => {
                 End::Outdated
             }
-            Some(_) | None => take_over(call, orders),
+            Some(_) | None => take_over(call, orders, &mut found_here),
         },
         Err(mistakes) => {
             for mistake in mistakes {
@@ -102,7 +103,8 @@ pub fn run(call: &Call) -> bool {
     let now = sys::uptime();
     // Whatever the hook and the end, only a pause after `began` can make the lordship doubtful now.
     if let Some(member) = call.member {
-        member.note_takeover(began, now, call.place, end == End::Succeeded);
+        let succeeded = end == End::Succeeded;
+        member.note_takeover(began, now, call.place, succeeded, &found_here);
     }
     match (end, acting) {
         (End::Outdated, Some((thread, member))) => {
@@ -134,7 +136,8 @@ struct Common {
     gate: Option<Gate>,
 }
 
-fn take_over(call: &Call, orders: Vec<Order>) -> End {
+/// `found_here`: gets the addresses that were routed to this server already.
+fn take_over(call: &Call, orders: Vec<Order>, found_here: &mut Vec<IpAddr>) -> End {
     let Some(first) = orders.first() else {
         return End::Succeeded;
     };
@@ -205,7 +208,11 @@ fn take_over(call: &Call, orders: Vec<Order>) -> End {
             };
             address.note_takeover(now, sys::unix_time(), elapsed, &Ended::of(&ended));
         }
+        let is_unchanged = matches!(&ended, Ok(Ok(report)) if report.changes == 0);
         let end = target.log_end(ended, alarm.as_deref());
+        if is_unchanged && end == End::Succeeded {
+            found_here.push(target.ip);
+        }
         call.history.note_end(
             resource,
             match end {

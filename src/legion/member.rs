@@ -185,8 +185,16 @@ impl Member {
     }
 
     /// A takeover that began then has ended. Another node may have begun one meanwhile if this one
-    /// did not hear its peers for long, or was Lord before and has become it again.
-    pub fn note_takeover(&self, began: Duration, now: Duration, place: usize, succeeded: bool) {
+    /// did not hear its peers for long, or was Lord before and has become it again. `found_here`: the
+    /// addresses that were routed to this server already.
+    pub fn note_takeover(
+        &self,
+        began: Duration,
+        now: Duration,
+        place: usize,
+        succeeded: bool,
+        found_here: &[IpAddr],
+    ) {
         let mut state = self.state();
         let was_deaf = now.saturating_sub(began) > settings::tolerance();
         let in_doubt = was_deaf || state.lordship.has_taken_over();
@@ -196,7 +204,8 @@ impl Member {
             state.valor.note_success(place);
             let routes = state.routes.iter_mut();
             for route in routes.filter(|route| route.hook.place == place) {
-                route.watch.note_takeover(now, in_doubt);
+                let is_found = found_here.contains(&route.ip);
+                route.watch.note_takeover(now, in_doubt, is_found);
             }
         }
     }

@@ -285,7 +285,7 @@ impl World {
             return it.candidacy.note_failure(now, false, FailedHook::Ours(0));
         }
         it.candidacy.note_success(0);
-        it.watch.note_takeover(now, in_doubt);
+        it.watch.note_takeover(now, in_doubt, false);
     }
 
     /// `Member::cycle`, and the look that follows.

@@ -196,8 +196,9 @@ impl Watch {
     }
 
     /// A takeover succeeded. `in_doubt`: another node may have begun one as well, so further looks
-    /// follow when its change would have ended.
-    pub fn note_takeover(&mut self, now: Duration, in_doubt: bool) {
+    /// follow when its change would have ended. `found_here`: the address was routed to this server already,
+    /// so such a change may be running, if the provider does not show it.
+    pub fn note_takeover(&mut self, now: Duration, in_doubt: bool, found_here: bool) {
         let by_hand = self.retaken_for.take() == Some(Cause::Routine);
         self.is_event_pending = false;
         self.is_postponed = false;
@@ -205,7 +206,8 @@ impl Watch {
         self.is_unanswered = false;
         self.next = Some(now + self.every);
         self.late = None;
-        if (in_doubt || self.late_changes.are_hidden) && !by_hand {
+        let may_hide = found_here && self.late_changes.are_hidden;
+        if (in_doubt || may_hide) && !by_hand {
             self.expect_late_changes(now);
         }
     }
@@ -357,7 +359,7 @@ mod tests {
 
     fn watch(action: WatchAction) -> Watch {
         let mut watch = Watch::new(at(300), action, robot::LATE_CHANGES);
-        watch.note_takeover(at(1000), true);
+        watch.note_takeover(at(1000), true, false);
         watch
     }
 
@@ -420,20 +422,23 @@ mod tests {
     #[test]
     fn a_takeover_without_doubt_is_not_looked_after() {
         let mut watch = watch(WatchAction::Retake);
-        watch.note_takeover(at(2000), false);
+        watch.note_takeover(at(2000), false, false);
         assert_eq!(watch.due(at(2299), true, Votes::Agreed), None);
         // Nor is one that routed back what somebody had moved by hand.
         let verdict = watch.judge(at(2300), Cause::Routine, elsewhere());
         assert!(matches!(verdict, Verdict::Retake(_)));
-        watch.note_takeover(at(2301), true);
+        watch.note_takeover(at(2301), true, false);
         assert_eq!(watch.due(at(2600), true, Votes::Agreed), None);
     }
 
     /// Another node's action may be running while the Cloud shows the address here.
     #[test]
-    fn a_cloud_address_is_looked_after_for_two_minutes_after_each_takeover() {
+    fn a_cloud_address_that_a_takeover_found_here_is_looked_after_for_two_minutes() {
         let mut watch = Watch::new(at(300), WatchAction::Warn, cloud::LATE_CHANGES);
-        watch.note_takeover(at(1000), false);
+        // While an action is running, no other is accepted, so none was running when this one began.
+        watch.note_takeover(at(500), false, false);
+        assert_eq!(watch.due(at(700), true, Votes::Agreed), None);
+        watch.note_takeover(at(1000), false, true);
         let mut looks = Vec::new();
         for second in 1000..1500 {
             if let Some(cause) = watch.due(at(second), true, Votes::Agreed) {
@@ -560,7 +565,7 @@ mod tests {
         for second in 1300..9000 {
             assert_eq!(watch.due(at(second), true, Votes::Agreed), None);
         }
-        watch.note_takeover(at(9000), false);
+        watch.note_takeover(at(9000), false, false);
         assert!(watch.due(at(9300), true, Votes::Agreed).is_some());
     }
 
@@ -569,7 +574,7 @@ mod tests {
         let mut watch = watch(WatchAction::Warn);
         let verdict = watch.judge(at(1300), Cause::Routine, Finding::Unsupported(problem()));
         assert!(matches!(verdict, Verdict::Log(Note::CannotLook(_))));
-        watch.note_takeover(at(2000), true);
+        watch.note_takeover(at(2000), true, false);
         for second in 2000..9000 {
             assert_eq!(watch.due(at(second), true, Votes::Agreed), None);
         }
