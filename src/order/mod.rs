@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::{Secret, SecretError};
+use check::Checker;
 use keys::RawKeys;
 
 pub use cloud::{Cloud, Named};
@@ -127,6 +128,17 @@ impl SecretSource {
         }
     }
 
+    /// What is wrong with its file now, if there is one.
+    pub fn check_file(&self) -> Option<Mistake> {
+        let reason = match self.get() {
+            Err(error) => error.into(),
+            Ok(secret) if self.key == "token_file" => cloud::token(secret.expose()).err()?,
+            Ok(secret) if values::has_control(secret.expose()) => Reason::ControlCharacter,
+            Ok(_) => return None,
+        };
+        Some(Mistake::new(self.key, reason))
+    }
+
     fn is_quoted(&self) -> bool {
         match &self.place {
             SecretPlace::Inline(secret) => values::is_quoted(secret.expose()),
@@ -171,6 +183,38 @@ pub fn parse(action: Action, argument: &[u8]) -> Result<Vec<Order>, Vec<Mistake>
     match orders {
         Some(orders) if mistakes.is_empty() => Ok(orders),
         _ => Err(mistakes),
+    }
+}
+
+/// What an argument needs from outside, as far as it can be read.
+pub struct Needs {
+    /// The password or the token.
+    pub secret: Option<SecretSource>,
+    pub trust: Trust,
+    pub alarm: Option<Vec<u8>>,
+}
+
+/// What an argument needs from outside, whatever else is wrong with it.
+pub fn needs(action: Action, argument: &[u8]) -> Needs {
+    // They are known from `parse`.
+    let mut mistakes = Vec::new();
+    let mut keys = RawKeys::collect(action, keyval::parse(argument), &mut mistakes);
+    let mut check = Checker {
+        mistakes: &mut mistakes,
+    };
+    let file_key = match action {
+        Action::Failover => "password_file",
+        Action::Floating | Action::Alias => "token_file",
+    };
+    let file = check.optional(file_key, keys.remove(file_key), values::path);
+    let bundle = check.optional("ca_file", keys.remove("ca_file"), values::path);
+    Needs {
+        secret: file.map(|file| SecretSource {
+            key: file_key,
+            place: SecretPlace::File(file),
+        }),
+        trust: Trust::of(keys.ssl_no_verify, bundle),
+        alarm: keys.remove("alarm").filter(|alarm| !alarm.is_empty()),
     }
 }
 
@@ -264,17 +308,6 @@ impl Order {
             _ => self.resource() == other.resource(),
         };
         self.ip == other.ip && (is_same_resource || self.server() != other.server())
-    }
-
-    /// What is wrong with the file of the password or the token now, if there is one.
-    pub fn check_secret_file(&self) -> Option<Mistake> {
-        let source = self.secret();
-        let reason = match (source.get(), &self.service) {
-            (Err(error), _) => error.into(),
-            (Ok(_), Service::Robot(_)) => return None,
-            (Ok(token), Service::Cloud(_)) => cloud::token(token.expose()).err()?,
-        };
-        Some(Mistake::new(source.key, reason))
     }
 
     /// What is allowed but dangerous or useless, one sentence each.

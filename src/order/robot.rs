@@ -37,16 +37,14 @@ pub fn validate(mut keys: RawKeys, mistakes: &mut Vec<Mistake>) -> Option<Vec<Or
     let mut check = Checker { mistakes };
     let username = check.required("username", keys.remove("username"), username);
     let password = check.secret("password", "password_file", &mut keys, |_| Ok(()));
-    let ips = check.addresses("ip", keys.remove("ip"), subnet);
-    let servers = check.addresses("active_ip", keys.remove("active_ip"), subnet);
     let template = keys.remove("url");
-    for (key, addresses) in [("ip", &ips), ("active_ip", &servers)] {
-        for address in addresses.iter().flatten() {
-            if template.is_none() && !is_public(*address) {
-                check.mistake(key, Reason::NotPublic(*address));
-            }
-        }
-    }
+    let is_hetzner = template.is_none();
+    let main_ip = |text: &[u8]| match subnet(text)? {
+        ip if is_hetzner && !is_public(ip) => Err(Reason::NotPublic(ip)),
+        ip => Ok(ip),
+    };
+    let ips = check.addresses("ip", keys.remove("ip"), main_ip);
+    let servers = check.addresses("active_ip", keys.remove("active_ip"), main_ip);
     let pairs = ips.zip(servers);
     let pairs = pairs.and_then(|(ips, servers)| check.pairs(&ips, &servers));
     let given = template.is_some();

@@ -14,7 +14,7 @@ fn order(argument: &str) -> Order {
 /// The mistakes of an argument, one line each.
 fn mistakes(argument: &str) -> String {
     let mistakes = match Order::parse(argument.as_bytes()) {
-        Ok(order) => order.check_secret_file().into_iter().collect(),
+        Ok(order) => order.secret().check_file().into_iter().collect(),
         Err(mistakes) => mistakes,
     };
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
@@ -334,7 +334,7 @@ fn what_no_token_has_is_a_mistake_of_its_file() {
     let mistake = |content: &[u8]| {
         std::fs::write(file.path(), content).unwrap();
         let order = parse(Action::Alias, argument.as_bytes()).unwrap().remove(0);
-        order.check_secret_file().map(|mistake| mistake.to_string())
+        order.secret().check_file().map(|mistake| mistake.to_string())
     };
     for good in ["zPq7", "zPq7\n", "zPq7\r\n", "zPq7\nnot this\n"] {
         assert_eq!(mistake(good.as_bytes()), None, "{good:?}");
@@ -419,7 +419,7 @@ const KEYS: [&str; 13] = [
 fn texts(argument: &[u8]) -> Vec<String> {
     let (mistakes, mut texts) = match Order::parse(argument) {
         Ok(order) => (
-            order.check_secret_file().into_iter().collect(),
+            order.secret().check_file().into_iter().collect(),
             order.warnings(),
         ),
         Err(mistakes) => (mistakes, Vec::new()),

@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use crate::http;
 use crate::order::health::{self, HealthCheck};
-use crate::order::{self, Action, Mistake, Order, Reason, Trust};
+use crate::order::{self, Action, Mistake, Needs, Order, Reason, Trust};
 use crate::text::printable;
 use crate::uwsgi::settings::{announce_interval, cycle_interval, tolerance};
 use crate::uwsgi::{self, Hook, Legion};
@@ -124,17 +124,17 @@ impl Findings {
                 ));
             }
         }
+        // What the addresses have in common is said once.
+        let mut add = |list: fn(&mut Findings) -> &mut Vec<String>, what: &dyn Display| {
+            let line = line(what);
+            let list = list(self);
+            if !list.contains(&line) {
+                list.push(line);
+            }
+        };
+        let alarms = uwsgi::alarm::names();
         match order::parse(action, &hook.argument) {
             Ok(orders) => {
-                // What the addresses have in common is said once.
-                let mut add = |list: fn(&mut Findings) -> &mut Vec<String>, what: &dyn Display| {
-                    let line = line(what);
-                    let list = list(self);
-                    if !list.contains(&line) {
-                        list.push(line);
-                    }
-                };
-                let alarms = uwsgi::alarm::names();
                 for order in &orders {
                     for warning in order.warnings() {
                         add(|findings| &mut findings.warnings, &warning);
@@ -144,9 +144,14 @@ impl Findings {
                     }
                 }
             }
-            Err(mistakes) => self
-                .mistakes
-                .extend(mistakes.iter().map(|mistake| line(mistake))),
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    add(|findings| &mut findings.mistakes, &mistake);
+                }
+                for mistake in unmet(order::needs(action, &hook.argument), alarms.as_deref()) {
+                    add(|findings| &mut findings.mistakes, &mistake);
+                }
+            }
         }
     }
 
@@ -247,20 +252,35 @@ impl Findings {
 fn mistakes_outside(order: &Order, alarms: Option<&[Vec<u8>]>) -> Vec<String> {
     let store = http::tls_config(&order.trust, order.url().is_https()).err();
     let found = [
-        order.check_secret_file().map(|mistake| mistake.to_string()),
+        order.secret().check_file().map(|mistake| mistake.to_string()),
         http::proxy_for(order.url())
             .err()
             .map(|error| error.to_string()),
         store.map(|error| error.to_string()),
-        check_alarm(order, alarms).map(|mistake| mistake.to_string()),
+        check_alarm(order.alarm.as_deref(), alarms).map(|mistake| mistake.to_string()),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// What is wrong with the files and the alarm of an argument that is not valid.
+fn unmet(needs: Needs, alarms: Option<&[Vec<u8>]>) -> Vec<String> {
+    let secret = needs.secret.and_then(|secret| secret.check_file());
+    let has_bundle = matches!(needs.trust, Trust::Bundle(_));
+    let store = has_bundle.then(|| http::tls_config(&needs.trust, true).err());
+    let store = store.flatten();
+    let found = [
+        secret.map(|mistake| mistake.to_string()),
+        store.map(|error| error.to_string()),
+        check_alarm(needs.alarm.as_deref(), alarms).map(|mistake| mistake.to_string()),
     ];
     found.into_iter().flatten().collect()
 }
 
 /// uWSGI ignores an alarm that does not exist. `None`: it does not tell which do.
-fn check_alarm(order: &Order, alarms: Option<&[Vec<u8>]>) -> Option<Mistake> {
-    let alarm = order.alarm.as_ref()?;
-    (!alarms?.contains(alarm)).then(|| Mistake::new("alarm", Reason::NoSuchAlarm(printable(alarm))))
+fn check_alarm(alarm: Option<&[u8]>, alarms: Option<&[Vec<u8>]>) -> Option<Mistake> {
+    let alarm = alarm?;
+    let is_there = alarms?.iter().any(|known| known == alarm);
+    (!is_there).then(|| Mistake::new("alarm", Reason::NoSuchAlarm(printable(alarm))))
 }
 
 #[cfg(test)]
@@ -292,6 +312,24 @@ mod tests {
     }
 
     #[test]
+    fn all_mistakes_are_found_at_once() {
+        let argument = "user=A,password_file=/nonexistent/p,ip=10.0.0.1 x 192.168.1.1,\
+                        active_ip=1.1.1.1,ca_file=/nonexistent/ca";
+        let found = findings("hetzner-failoverip", argument).mistakes;
+        let expected = [
+            "10.0.0.1 is not a public",
+            "`x` is not an IP",
+            "192.168.1.1 is not a public",
+            "password_file: /nonexistent/p cannot be read",
+            "ca_file: /nonexistent/ca cannot be read",
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (line, part) in found.iter().zip(expected) {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+
+    #[test]
     fn an_unknown_action_of_ours_is_a_mistake() {
         let found = findings("hetzner-failover", "");
         assert!(found.mistakes[0].contains("hetzner-failover: unknown action"));
@@ -303,7 +341,7 @@ mod tests {
         let order = |more: &str| Order::parse(format!("{usual}{more}").as_bytes()).unwrap();
         let alarms = [b"other".to_vec(), b"pager".to_vec()];
         let mistake = |more, alarms| {
-            let mistake = check_alarm(&order(more), alarms);
+            let mistake = check_alarm(order(more).alarm.as_deref(), alarms);
             mistake.map_or(String::new(), |mistake| mistake.to_string())
         };
         assert_eq!(mistake("", Some(&alarms[..])), "");
