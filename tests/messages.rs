@@ -29,6 +29,10 @@ const NO_HEADING: &[(&str, &str)] = &[
         "the beginning of a mistake",
     ),
     (
+        "legion \"{legion}\", legion-lord: {reason}",
+        "the beginning of a mistake",
+    ),
+    (
         "legion \"{legion}\", legion-{}",
         "the beginning of a mistake",
     ),

@@ -192,6 +192,8 @@ pub struct Needs {
     pub secret: Option<SecretSource>,
     pub trust: Trust,
     pub alarm: Option<Vec<u8>>,
+    /// The address that it is about, if that is one.
+    pub ip: Option<IpAddr>,
 }
 
 /// What an argument needs from outside, whatever else is wrong with it.
@@ -215,6 +217,9 @@ pub fn needs(action: Action, argument: &[u8]) -> Needs {
         }),
         trust: Trust::of(keys.ssl_no_verify, bundle),
         alarm: keys.remove("alarm").filter(|alarm| !alarm.is_empty()),
+        ip: keys
+            .remove("ip")
+            .and_then(|ip| std::str::from_utf8(&ip).ok()?.trim().parse().ok()),
     }
 }
 

@@ -334,7 +334,10 @@ fn what_no_token_has_is_a_mistake_of_its_file() {
     let mistake = |content: &[u8]| {
         std::fs::write(file.path(), content).unwrap();
         let order = parse(Action::Alias, argument.as_bytes()).unwrap().remove(0);
-        order.secret().check_file().map(|mistake| mistake.to_string())
+        order
+            .secret()
+            .check_file()
+            .map(|mistake| mistake.to_string())
     };
     for good in ["zPq7", "zPq7\n", "zPq7\r\n", "zPq7\nnot this\n"] {
         assert_eq!(mistake(good.as_bytes()), None, "{good:?}");

@@ -128,7 +128,15 @@ impl Findings {
     pub(crate) fn check_quorum(&mut self, legion: &str, peers: usize, quorum: i32) {
         let nodes = peers + 1;
         let majority = nodes / 2 + 1;
-        if peers > 0 && usize::try_from(quorum).unwrap_or(0) < majority {
+        let quorum_nodes = usize::try_from(quorum).unwrap_or(0);
+        if quorum_nodes > nodes {
+            // A node that is not listed here may announce itself nevertheless.
+            self.warnings.push(format!(
+                "legion \"{legion}\": legion-quorum ({quorum}) is more than the nodes that are listed \
+                 here ({nodes}), so no Lord is elected: set it to {majority}, or add the missing \
+                 legion-node lines"
+            ));
+        } else if peers > 0 && quorum_nodes < majority {
             self.warnings.push(format!(
                 "legion \"{legion}\": legion-quorum ({quorum}) is not a majority of its {nodes} \
                  nodes: an isolated node takes the IP from the others; set it to {majority}"
@@ -239,11 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_quorum_that_is_no_majority_is_warned_of() {
+    fn a_quorum_that_is_no_majority_or_cannot_be_reached_is_warned_of() {
         for (peers, quorum, warned) in [
             (0, 0, 0),
             (2, 2, 0),
             (2, 3, 0),
+            (2, 4, 1),
+            (0, 1, 0),
+            (0, 2, 1),
             (2, 1, 1),
             (2, 0, 1),
             (1, 1, 1),

@@ -5,6 +5,7 @@ mod election;
 
 use std::ffi::CStr;
 use std::fmt::Display;
+use std::net::IpAddr;
 
 use crate::http;
 use crate::order::health::{self, HealthCheck};
@@ -97,6 +98,33 @@ pub fn hooks_of_ours(legion: Legion) -> Vec<Hook> {
     hooks
 }
 
+/// The addresses that two lord hooks route, and why that is a mistake: each would undo the other's route, or wait
+/// for it.
+pub fn contradictions(hooks: &[Hook]) -> Vec<(IpAddr, String)> {
+    let mut known: Vec<Order> = Vec::new();
+    let mut found = Vec::new();
+    for hook in hooks.iter().filter(|hook| hook.event == "lord") {
+        let orders = order::of_action(&hook.action, &hook.argument);
+        for order in &orders {
+            let Some(other) = known.iter().find(|known| known.contradicts(order)) else {
+                continue;
+            };
+            let (ip, one, two) = (order.ip, other.server(), order.server());
+            let which = match (other.action == order.action, one == two) {
+                (true, true) => String::new(),
+                (true, false) => format!(" to different servers, {one} and {two}"),
+                (false, _) => format!(", {} and {}", other.action, order.action),
+            };
+            found.push((
+                ip,
+                format!("two hooks route {ip}{which}: remove one of them"),
+            ));
+        }
+        known.extend(orders);
+    }
+    found
+}
+
 impl Findings {
     pub(crate) fn check_hook(&mut self, legion: &str, hook: &Hook) {
         let place = format!("legion \"{legion}\", legion-{}", hook.event);
@@ -155,28 +183,12 @@ impl Findings {
         }
     }
 
-    /// An address belongs to one action: each would undo the other's route, or wait for it.
     fn check_contradictions(&mut self, legion: &str, hooks: &[Hook]) {
-        let mut known: Vec<Order> = Vec::new();
-        for hook in hooks.iter().filter(|hook| hook.event == "lord") {
-            let orders = order::of_action(&hook.action, &hook.argument);
-            for order in &orders {
-                let Some(other) = known.iter().find(|known| known.contradicts(order)) else {
-                    continue;
-                };
-                let (ip, one, two) = (order.ip, other.server(), order.server());
-                let which = match (other.action == order.action, one == two) {
-                    (true, true) => String::new(),
-                    (true, false) => format!(" to different servers, {one} and {two}"),
-                    (false, _) => format!(", {} and {}", other.action, order.action),
-                };
-                self.mistakes.push(format!(
-                    "legion \"{legion}\", legion-lord: two hooks route {ip}{which}: remove one of \
-                     them"
-                ));
-            }
-            known.extend(orders);
-        }
+        let found = contradictions(hooks);
+        let lines = found
+            .into_iter()
+            .map(|(_, reason)| format!("legion \"{legion}\", legion-lord: {reason}"));
+        self.mistakes.extend(lines);
     }
 
     fn check_check(&mut self, place: &str, hook: &Hook) {
@@ -252,7 +264,10 @@ impl Findings {
 fn mistakes_outside(order: &Order, alarms: Option<&[Vec<u8>]>) -> Vec<String> {
     let store = http::tls_config(&order.trust, order.url().is_https()).err();
     let found = [
-        order.secret().check_file().map(|mistake| mistake.to_string()),
+        order
+            .secret()
+            .check_file()
+            .map(|mistake| mistake.to_string()),
         http::proxy_for(order.url())
             .err()
             .map(|error| error.to_string()),

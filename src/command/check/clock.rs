@@ -32,9 +32,9 @@ fn judge(ahead: i64, tolerance: Duration) -> (Topic, Level, String) {
         _ => (
             Level::Warning,
             format!(
-                "this host's clock is {seconds} s {direction} the webservice's: nodes whose clocks \
-                 differ by more than legion-skew-tolerance ({tolerated} s) do not hear each other; \
-                 synchronize it"
+                "this host's clock is {seconds} s {direction} the webservice's: if another node is as \
+                 far off the other way, the two differ by more than legion-skew-tolerance \
+                 ({tolerated} s) and do not hear each other; synchronize it"
             ),
         ),
     };

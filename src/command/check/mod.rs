@@ -36,6 +36,7 @@ pub fn check(options: &Options, history: &History, sink: Sink) {
             has_address |= is_takeover(hook);
             check_hook(legion, hook, &mut services, history, &mut known, sink);
         }
+        check_contradictions(&legion.name(), &ours, &mut known, sink);
     }
     check_rest(options, &known, sink);
     if !has_address {
@@ -67,8 +68,9 @@ fn check_hook(
     let name = legion.name();
     let orders = order::of_action(&hook.action, &hook.argument);
     // What is wrong with the action belongs to the one address that it has, if it has one.
-    let ip = match &orders[..] {
-        [order] => Some(order.ip),
+    let ip = match (&orders[..], Action::parse(&hook.action)) {
+        ([order], _) => Some(order.ip),
+        ([], Some(action)) => order::needs(action, &hook.argument).ip,
         _ => None,
     };
     let place = Place {
@@ -113,6 +115,24 @@ fn check_hook(
     }
 }
 
+/// Addresses that two lord hooks of a legion route. The lines that the boot has for them are added to `known`.
+fn check_contradictions(legion: &str, ours: &[Hook], known: &mut Vec<String>, sink: Sink) {
+    for (ip, text) in preflight::contradictions(ours) {
+        let place = Place {
+            hook: Some("lord"),
+            ip: Some(ip),
+            ..Place::legion(legion)
+        };
+        known.push(format!("legion \"{legion}\", legion-lord: {text}"));
+        sink(Fact {
+            place,
+            fact: Topic::Configuration,
+            level: Level::Error,
+            text,
+        });
+    }
+}
+
 /// The facts about one address.
 fn check_order(
     order: &Order,
@@ -148,13 +168,27 @@ fn check_rest(options: &Options, known: &[String], sink: Sink) {
         if known.contains(line) {
             continue;
         }
+        let (place, text) = place_of(line);
         sink(Fact {
-            place: Place::default(),
+            place,
             fact: Topic::Configuration,
             level,
-            text: line.clone(),
+            text,
         });
     }
+}
+
+/// The legion that a line begins with, if it does, and the rest of it.
+fn place_of(line: &str) -> (Place, String) {
+    for legion in uwsgi::legions() {
+        let name = legion.name();
+        let beginning = format!("legion \"{name}\"");
+        if let Some(rest) = line.strip_prefix(&beginning) {
+            let text = rest.trim_start_matches([':', ',', ' ']);
+            return (Place::legion(&name), text.into());
+        }
+    }
+    (Place::default(), line.into())
 }
 
 fn levelled(findings: &Findings) -> impl Iterator<Item = (Level, &String)> {

@@ -25,8 +25,10 @@ type Finding = (Topic, Level, String);
 /// What was learnt of the webservices so far, so that none is asked twice.
 #[derive(Default)]
 pub struct Services {
-    /// Accounts that nothing more is asked with.
-    refused: Vec<Account>,
+    /// Webservices that have refused a login. They block this host after a few more.
+    refused: Vec<String>,
+    /// Accounts whose limit of requests is reached.
+    limited: Vec<Account>,
     servers: Vec<(Account, Option<Exchange<Vec<Server>>>)>,
     failovers: Vec<(Account, IpAddr, String, Exchange<FailoverFound>)>,
     clocks: Clocks,
@@ -66,11 +68,17 @@ impl Services {
             link: None,
         };
         let account = Account::of(robot);
-        if self.refused.contains(&account) {
-            let text = "not tried: the webservice has refused this username before, and blocks \
-                        addresses after a few failed logins";
+        if self.refused.contains(&account.authority) {
+            let text = "not tried: this webservice has refused a login before, and blocks addresses \
+                        after a few failed logins";
             told.findings
                 .push((Topic::Login, Level::Error, text.into()));
+            return told;
+        }
+        if self.limited.contains(&account) {
+            let text = "not tried: the webservice has refused more requests of this user";
+            told.findings
+                .push((Topic::RateLimit, Level::Warning, text.into()));
             return told;
         }
         let exchange = match self.failover(order, robot, &account, history) {
@@ -92,11 +100,13 @@ impl Services {
         };
         told.findings.push(link::reached(order, &exchange.link));
         told.findings.extend(login(&access));
-        if matches!(access, Access::LoginRefused(_) | Access::Limited(_)) {
-            self.refused.push(account);
-        } else {
-            told.findings.extend(failover(order, robot, &access));
-            told.findings.extend(self.server(order, robot, &account));
+        match access {
+            Access::LoginRefused(_) => self.refused.push(account.authority),
+            Access::Limited(_) => self.limited.push(account),
+            _ => {
+                told.findings.extend(failover(order, robot, &access));
+                told.findings.extend(self.server(order, robot, &account));
+            }
         }
         if let Access::Granted(FailoverFound::Here { netmask, .. }) = access {
             told.netmask = netmask;
@@ -153,7 +163,7 @@ impl Services {
         };
         let answer = exchange?.answer;
         if let Ok(Access::LoginRefused(_)) = answer {
-            self.refused.push(account.clone());
+            self.refused.push(account.authority.clone());
         }
         Some(server(robot.active_ip, &answer))
     }
