@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::proxy::Proxy;
 use testbed::robot::{Certificate, Fault, Method, Robot, Scheme, When};
 use testbed::uwsgi::{Legion, NodeConfig, PATIENCE};
@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     check_that_cannot_be_printed_fails,
     check_only_reads_and_asks_once,
     check_stops_at_a_refused_login,
+    check_says_where_a_mistake_is,
     check_finds_an_unknown_address,
     check_finds_an_address_of_a_subnet,
     check_finds_a_service_that_is_not_reached,
@@ -247,11 +248,12 @@ fn check_only_reads_and_asks_once(context: &Context) {
     report.has("server", "ok", "not checked");
 }
 
+/// Also for another user: three refused logins block this host.
 fn check_stops_at_a_refused_login(context: &Context) {
     let robot = robot_with(|settings| settings.failovers.push((ip("5.5.5.5"), None)));
     robot.set_password("other");
     let one = action(&robot, "");
-    let other = one.replace("4.4.4.4", "5.5.5.5");
+    let other = one.replace("4.4.4.4", "5.5.5.5").replace("FOO", "FOO2");
     let config = lone_node(&one).line(format!("legion-lord = failover {other}"));
     let report = Report::of(&run(context, &config, &["--hetzner-check-json"]));
     assert_eq!(report.status, Some(1));
@@ -259,6 +261,49 @@ fn check_stops_at_a_refused_login(context: &Context) {
     report.has("login", "error", "not tried");
     report.has_no("failover-ip");
     assert_eq!(robot.count(Method::Any), 1);
+}
+
+fn check_says_where_a_mistake_is(context: &Context) {
+    let robot = robot();
+    let config = lone_node(&action(&robot, ""))
+        .line(format!("legion-lord = failover {}", action(&robot, "")))
+        .line(format!(
+            "legion-lord = failover {}",
+            action(&robot, ",ip=127.0.0.1,url=x")
+        ))
+        .line("hetzner-health = failover nourl")
+        .line("legion-quorum = failover 2");
+    let report = Report::of(&run(context, &config, &["--hetzner-check-json"]));
+    assert_eq!(report.status, Some(1));
+    for (text, hook, action, ip) in [
+        (
+            "two hooks route 4.4.4.4",
+            json!("lord"),
+            Value::Null,
+            json!("4.4.4.4"),
+        ),
+        ("nourl", Value::Null, Value::Null, Value::Null),
+        (
+            "url: ",
+            json!("lord"),
+            json!("hetzner-failoverip"),
+            json!("127.0.0.1"),
+        ),
+    ] {
+        let facts = report.facts();
+        let fact = facts.iter().find(|fact| {
+            fact["text"]
+                .as_str()
+                .is_some_and(|said| said.contains(text))
+        });
+        let fact = fact.unwrap_or_else(|| panic!("no {text} in {facts:#?}"));
+        assert_eq!(fact["legion"], "failover", "{fact}");
+        assert_eq!(
+            (&fact["hook"], &fact["action"], &fact["ip"]),
+            (&hook, &action, &ip)
+        );
+    }
+    report.has("quorum", "warning", "more than the nodes that are listed");
 }
 
 fn check_finds_an_unknown_address(context: &Context) {
