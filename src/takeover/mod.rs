@@ -470,7 +470,15 @@ impl Takeover<'_> {
         if !self.pace.has_time() {
             return self.end_out_of_time();
         }
-        let wait = self.pace.connection_wait();
+        // The last attempt comes when the patience ends.
+        let wait = match self.unconnected_since {
+            Some(since) => {
+                let span = self.pace.now().saturating_duration_since(since);
+                let left = CONNECTION_PATIENCE.saturating_sub(span);
+                self.pace.connection_wait().min(left)
+            }
+            None => self.pace.connection_wait(),
+        };
         self.log_line(match wait < SHOWN {
             true => format!("{problem}; trying again"),
             false => format!("{problem}; trying again in {}", Seconds(wait)),
@@ -601,15 +609,21 @@ impl Takeover<'_> {
     }
 
     fn end_out_of_time(&mut self) -> Next {
-        let outcome = match self.accepted.take() {
-            Some(problem) => Outcome::Unconfirmed(problem),
-            None => Outcome::Failed(Failure::OutOfTime {
-                reason: self.reason.clone(),
-                seen: self.seen.clone(),
-                deadline: self.pace.bounds().deadline,
-            }),
+        // An endpoint that may support GET has not said that the address is here.
+        let reason = match self.accepted.take() {
+            Some(problem) => format!("accepted but not confirmed: {problem}"),
+            None => self.reason.clone(),
         };
-        Next::End(outcome)
+        // Without a reason, the last that was seen is one.
+        let (reason, seen) = match (reason.as_str(), &self.seen) {
+            ("", Some(Seen::BeingChanged)) => ("a switch is running".into(), None),
+            _ => (reason, self.seen.clone()),
+        };
+        Next::End(Outcome::Failed(Failure::OutOfTime {
+            reason,
+            seen,
+            deadline: self.pace.bounds().deadline,
+        }))
     }
 
     fn log_line(&mut self, line: String) {

@@ -148,7 +148,11 @@ impl<'a> Pace<'a> {
     pub fn look_wait(&mut self) -> Duration {
         let wait = self.next_look_wait;
         let grown = wait + wait * self.tempo.growth / 10;
-        self.next_look_wait = grown.min(self.tempo.longest_wait);
+        let longest = match self.elapsed() > LONG_MAINTENANCE {
+            true => self.tempo.later_wait,
+            false => self.tempo.longest_wait,
+        };
+        self.next_look_wait = grown.min(longest);
         wait * self.bounds.sharing
     }
 

@@ -54,6 +54,8 @@ pub struct Tempo {
     pub growth: u32,
     /// The longest wait between two looks while a change is running.
     pub longest_wait: Duration,
+    /// The same once a takeover takes longer than two minutes.
+    pub later_wait: Duration,
     /// The longest wait between two looks that get no answer.
     pub longest_probe_wait: Duration,
     /// The same once a maintenance takes longer than two minutes.

@@ -17,6 +17,7 @@ pub const TEMPO: Tempo = Tempo {
     first_wait: Duration::from_secs(2),
     growth: 5,
     longest_wait: Duration::from_secs(5),
+    later_wait: Duration::from_secs(10),
     longest_probe_wait: Duration::from_secs(15),
     later_probe_wait: Duration::from_secs(45),
     cautious_probe_wait: Duration::from_secs(54),
@@ -477,7 +478,7 @@ fn no_connection_is_tried_again_for_15_s_and_is_no_post() {
             Look::NotConnected(unconnected()),
         )
     });
-    ended.failed("no connection for 17 s)", false, "P0 P1 P3 P7 P12 P17");
+    ended.failed("no connection for 15 s)", false, "P0 P1 P3 P7 P12 P15");
     assert_eq!(ended.requests, 0);
     assert_eq!(ended.lines.len(), 5);
 }
@@ -577,13 +578,51 @@ fn accepted_and_no_get_is_done_unconfirmed() {
 }
 
 #[test]
-fn accepted_and_no_answer_until_the_deadline_is_done_unconfirmed_without_another_post() {
+fn accepted_and_no_answer_until_the_deadline_fails_without_another_post() {
     let ended = run_then(vec![Post(Change::Accepted(status(200)))], || {
         (Change::Refused(status(400)), Look::Unanswered(lost()))
     });
-    assert!(matches!(ended.outcome, Outcome::Unconfirmed(_)));
+    let Outcome::Failed(failure) = &ended.outcome else {
+        panic!("{:?}", ended.outcome);
+    };
+    let said = failure.to_string();
+    assert!(said.starts_with("accepted but not confirmed: "), "{said}");
     assert_eq!(ended.posts(), 1);
     assert!(ended.elapsed >= Duration::from_secs(290));
+}
+
+/// The looks of an hour must not be used up before: the switch may end at any time.
+#[test]
+fn a_switch_is_looked_after_until_the_deadline() {
+    let ended = run_then(vec![], || (Change::Running(lost()), perhaps()));
+    let times: Vec<u64> = ended
+        .asked
+        .split(' ')
+        .map(|request| request[1..].parse().unwrap())
+        .collect();
+    assert!(
+        times.windows(2).all(|pair| pair[1] - pair[0] <= 10),
+        "{}",
+        ended.asked
+    );
+    assert!(*times.last().unwrap() > 290, "{}", ended.asked);
+}
+
+#[test]
+fn without_a_reason_what_was_seen_is_one() {
+    let setting = Setting {
+        look_first: true,
+        ..USUAL
+    };
+    let then: Rest = || (Change::Done, Look::Changing);
+    let Outcome::Failed(failure) = run_with(setting, vec![], Some(then)).outcome else {
+        panic!("it cannot succeed");
+    };
+    let said = failure.to_string();
+    assert_eq!(
+        said,
+        "a switch is running (the deadline of 300 s has passed)"
+    );
 }
 
 #[test]

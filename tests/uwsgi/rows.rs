@@ -53,7 +53,7 @@ pub const TESTS: &[Test] = tests![
     row_a_lost_post_that_did_nothing_is_posted_again,
     confirm_waits_while_processing,
     confirm_of_a_2xx_without_get_is_done_unconfirmed,
-    confirm_of_a_2xx_without_answer_is_done_unconfirmed,
+    confirm_of_a_2xx_without_answer_fails_at_the_deadline,
     a_hanging_webservice_ends_at_the_deadline,
     a_hanging_lookup_ends_at_the_deadline,
     a_slow_switch_is_waited_for,
@@ -452,10 +452,11 @@ fn confirm_of_a_2xx_without_get_is_done_unconfirmed(context: &Context) {
     asked(&robot, 1, 1);
 }
 
-fn confirm_of_a_2xx_without_answer_is_done_unconfirmed(context: &Context) {
+fn confirm_of_a_2xx_without_answer_fails_at_the_deadline(context: &Context) {
     let robot = post(answer(200, "ok"));
     robot.order(When::Always(Method::Get), Fault::page(503));
-    context.take_over(&action(&robot, SHORT)).is_unconfirmed();
+    let takeover = context.take_over(&action(&robot, "timeout=1,deadline=4"));
+    takeover.failed("accepted but not confirmed: ");
     assert_eq!(robot.posts(), 1);
 }
 

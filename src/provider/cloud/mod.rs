@@ -44,6 +44,7 @@ pub const TEMPO: Tempo = Tempo {
     first_wait: Duration::from_millis(500),
     growth: 1,
     longest_wait: Duration::from_secs(2),
+    later_wait: Duration::from_secs(2),
     longest_probe_wait: Duration::from_secs(5),
     later_probe_wait: Duration::from_secs(5),
     cautious_probe_wait: Duration::from_secs(5),

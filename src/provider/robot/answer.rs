@@ -104,7 +104,10 @@ impl Reader<'_> {
             404 if !self.is_custom && self.code(answer).is_some() => {
                 Look::Refused(self.status(answer))
             }
-            400..=499 | 501 => self.unsupported(self.status(answer)),
+            409 if self.code(answer).as_deref() == Some("FAILOVER_LOCKED") => Look::Changing,
+            404 | 405 | 501 => self.unsupported(self.status(answer)),
+            // Without an error of the webservice, it comes from an endpoint that has no such request.
+            400..=499 if self.code(answer).is_none() => self.unsupported(self.status(answer)),
             _ => Look::Unanswered(self.status(answer)),
         }
     }

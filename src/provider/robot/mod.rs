@@ -32,6 +32,8 @@ pub const TEMPO: Tempo = Tempo {
     first_wait: Duration::from_secs(2),
     growth: 5,
     longest_wait: Duration::from_secs(5),
+    // So that the looks of an hour last until the default deadline.
+    later_wait: Duration::from_secs(10),
     longest_probe_wait: Duration::from_secs(15),
     later_probe_wait: Duration::from_secs(45),
     // Other nodes try in turn, and all of them share the requests per hour.
