@@ -301,7 +301,7 @@ mod tests {
             Level::Ok,
             "to server node1 (42), not to this",
         );
-        assert_eq!((cloud.requests().len(), cloud.posts()), (4, 0));
+        assert_eq!((cloud.requests().len(), cloud.posts()), (3, 0));
         let findings = check(&mut projects, &order("10.1.0.1", "server=43"));
         has(
             &findings,

@@ -183,8 +183,7 @@ impl Alias {
 
     /// This server, which must be in the token's project.
     pub(super) fn server(&mut self, end: Instant) -> Result<Server, ApiFailure> {
-        let id = self.identity.id(&mut self.api, end)?;
-        network::server(&mut self.api, id, end)
+        self.identity.server(&mut self.api, end)
     }
 
     /// Whether this server has the address.
@@ -274,6 +273,8 @@ impl Alias {
 
     /// The step that is due; `None` if the address is where it should be.
     fn prepare(&mut self, end: Instant) -> Result<Option<Write>, ApiFailure> {
+        // So that the servers are what is read last.
+        self.identity.id(&mut self.api, end)?;
         let (ip, before) = (self.ip, self.api.requests());
         let Found {
             network,

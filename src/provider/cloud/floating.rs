@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::answer::{FLOATING_IP_ASSIGNED, Kind, Trouble};
 use super::api::{ActionState, Api, ApiFailure, Resolve};
-use super::network::{self, Server};
+use super::network::Server;
 use super::problem::CloudProblem;
 use super::server::Identity;
 use super::{Shared, TEMPO};
@@ -106,8 +106,7 @@ impl Floating {
 
     /// This server, which must be in the token's project.
     pub(super) fn server(&mut self, end: Instant) -> Result<Server, ApiFailure> {
-        let id = self.identity.id(&mut self.api, end)?;
-        network::server(&mut self.api, id, end)
+        self.identity.server(&mut self.api, end)
     }
 
     /// The server that it is to be assigned to.

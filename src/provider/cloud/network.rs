@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::answer::{Kind, Trouble};
 use super::api::{Api, ApiFailure};
 use super::problem::CloudProblem;
-use super::server::by_name;
 use crate::order::Named;
 
 /// A server, as far as its private Networks go. Source: the API's reference, "Servers".
@@ -38,6 +38,13 @@ pub struct Attachment {
 #[derive(Deserialize)]
 struct OneServer {
     server: Server,
+}
+
+/// A server or a Network of a list.
+#[derive(Deserialize)]
+struct Entry {
+    id: u64,
+    name: String,
 }
 
 /// Source: the API's reference, "Networks".
@@ -114,6 +121,52 @@ pub fn server(api: &mut Api, id: u64, end: Instant) -> Result<Server, ApiFailure
     }
 }
 
+/// The server with this name.
+///
+/// # Errors
+/// There is no usable answer.
+pub fn server_by_name(
+    api: &mut Api,
+    name: &str,
+    end: Instant,
+) -> Result<Option<Server>, ApiFailure> {
+    by_name(api, "/servers", name, end, |server: &Server| &server.name)
+}
+
+/// The id of the server or the Network with this name.
+///
+/// # Errors
+/// There is no usable answer.
+pub fn id_by_name(
+    api: &mut Api,
+    path: &str,
+    name: &str,
+    end: Instant,
+) -> Result<Option<u64>, ApiFailure> {
+    let entry = by_name(api, path, name, end, |entry: &Entry| &entry.name)?;
+    Ok(entry.map(|entry| entry.id))
+}
+
+/// What has this name in a list.
+fn by_name<T: DeserializeOwned>(
+    api: &mut Api,
+    path: &str,
+    name: &str,
+    end: Instant,
+    name_of: impl Fn(&T) -> &str,
+) -> Result<Option<T>, ApiFailure> {
+    let filter = serde_urlencoded::to_string([("name", name)]).unwrap_or_default();
+    let mut found = None;
+    api.list(path, &filter, end, |one: T| {
+        if name_of(&one) != name {
+            return ControlFlow::Continue(());
+        }
+        found = Some(one);
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
 /// That the token's project has no such server.
 pub fn unknown(id: u64) -> ApiFailure {
     Trouble::new(Kind::Final, CloudProblem::NoServer(id.to_string())).into()
@@ -148,7 +201,7 @@ pub fn named(api: &mut Api, named: &Named, end: Instant) -> Result<u64, ApiFailu
         Named::Id(id) => return Ok(*id),
         Named::Name(name) => name,
     };
-    by_name(api, "/networks", name, end)?.ok_or_else(|| {
+    id_by_name(api, "/networks", name, end)?.ok_or_else(|| {
         let shown = api.printable(name);
         Trouble::new(Kind::Final, CloudProblem::NoNetwork(shown)).into()
     })

@@ -1,14 +1,13 @@
 //! Which server this is: by its key, or by the metadata service of Hetzner's Cloud.
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use ureq::http::Method;
 
 use super::answer::{Kind, Trouble};
 use super::api::{Api, ApiFailure};
+use super::network::{self, Server};
 use super::problem::CloudProblem;
 use super::queue::Queue;
 use crate::http::{Client, Request};
@@ -116,13 +115,6 @@ pub struct Identity {
     id: Option<u64>,
 }
 
-/// A server or a Network of a list.
-#[derive(Deserialize)]
-struct Entry {
-    id: u64,
-    name: String,
-}
-
 impl Identity {
     pub fn new(named: Option<&Named>, metadata: &Arc<Metadata>) -> Identity {
         Identity {
@@ -148,34 +140,30 @@ impl Identity {
         let id = match &self.named {
             None => self.metadata.server(end)?,
             Some(Named::Id(id)) => *id,
-            Some(Named::Name(name)) => by_name(api, "/servers", name, end)?.ok_or_else(|| {
-                let shown = api.printable(name);
-                Trouble::new(Kind::Final, CloudProblem::NoServer(shown))
-            })?,
+            Some(Named::Name(name)) => network::id_by_name(api, "/servers", name, end)?
+                .ok_or_else(|| no_server(api, name))?,
         };
         self.id = Some(id);
         Ok(id)
     }
+
+    /// This server as it is now. It costs one request: the answer to its name has all of it.
+    ///
+    /// # Errors
+    /// It cannot be known, for now or for good, or the token's project has no such server.
+    pub fn server(&mut self, api: &mut Api, end: Instant) -> Result<Server, ApiFailure> {
+        if let (None, Some(Named::Name(name))) = (self.id, &self.named) {
+            let server = network::server_by_name(api, name, end)?;
+            let server = server.ok_or_else(|| no_server(api, name))?;
+            self.id = Some(server.id);
+            return Ok(server);
+        }
+        let id = self.id(api, end)?;
+        network::server(api, id, end)
+    }
 }
 
-/// The id of the server or the Network with this name.
-///
-/// # Errors
-/// There is no usable answer.
-pub fn by_name(
-    api: &mut Api,
-    path: &str,
-    name: &str,
-    end: Instant,
-) -> Result<Option<u64>, ApiFailure> {
-    let filter = serde_urlencoded::to_string([("name", name)]).unwrap_or_default();
-    let mut id = None;
-    api.list(path, &filter, end, |entry: Entry| {
-        if entry.name != name {
-            return ControlFlow::Continue(());
-        }
-        id = Some(entry.id);
-        ControlFlow::Break(())
-    })?;
-    Ok(id)
+fn no_server(api: &Api, name: &str) -> ApiFailure {
+    let shown = api.printable(name);
+    Trouble::new(Kind::Final, CloudProblem::NoServer(shown)).into()
 }

@@ -127,6 +127,14 @@ fn run(order: &Order, provider: &mut dyn Provider) -> Ended {
     Ended { report, lines }
 }
 
+/// What a check asks.
+fn survey_of(order: &Order) -> Survey {
+    let order::Service::Cloud(cloud) = &order.service else {
+        panic!("a Cloud address");
+    };
+    survey(order, cloud, &Arc::default(), LONG).unwrap()
+}
+
 /// A takeover of one address to server 43.
 fn take(cloud: &Cloud, action: Action, ip: &str, keys: &str) -> Ended {
     let order = order(cloud, action, ip, keys);

@@ -77,7 +77,46 @@ fn what_is_here_already_is_asked_for_once_and_nothing_is_written() {
     let cloud = Cloud::start(settings).unwrap();
     let ended = take(&cloud, Action::Alias, ALIAS, "server=node1,");
     ended.is_routed();
-    assert_eq!((cloud.posts(), cloud.requests().len()), (0, 2));
+    assert_eq!((cloud.posts(), cloud.requests().len()), (0, 1));
+}
+
+#[test]
+fn a_server_that_is_given_by_its_name_costs_no_request_more() {
+    for keys in ["server=43", "server=node2"] {
+        let cloud = start();
+        let order = order(&cloud, Action::Alias, ALIAS, keys);
+        let asked = || cloud.requests().len();
+        let new = || client(&order, Goal::Here, &Arc::default());
+        // Not here: this server, all servers, the Network.
+        assert!(matches!(new().look(LONG), Look::Elsewhere { .. }));
+        assert_eq!(asked(), 3, "a look, {keys}");
+        let survey = survey_of(&order);
+        assert!(survey.server.is_ok() && survey.address.unwrap().is_ok());
+        assert_eq!(asked(), 3 + 3, "a check, {keys}");
+        let ended = run(&order, &mut *new());
+        ended.is_routed();
+        all_survived(&cloud);
+        assert_eq!((ended.report.requests, asked()), (10, 16), "{keys}");
+        // Here: this server alone.
+        assert!(matches!(new().look(LONG), Look::Ours));
+        assert_eq!(asked(), 17, "a look, {keys}");
+    }
+}
+
+#[test]
+fn the_list_is_read_right_before_it_is_written() {
+    for keys in ["server=43", "server=node2"] {
+        let cloud = start();
+        let order = order(&cloud, Action::Alias, ALIAS, &format!("network=7,{keys}"));
+        let mut provider = client(&order, Goal::Here, &Arc::default());
+        assert!(matches!(
+            provider.change(LONG, &|| true),
+            Change::Running(_)
+        ));
+        let asked = cloud.requests();
+        let before = &asked[asked.len() - 2];
+        assert_eq!(before.path, "/v1/servers?page=1&per_page=50", "{keys}");
+    }
 }
 
 #[test]

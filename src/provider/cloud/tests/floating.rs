@@ -43,6 +43,25 @@ fn what_is_here_already_is_left_alone() {
 }
 
 #[test]
+fn a_server_that_is_given_by_its_name_is_asked_for_once() {
+    // An id is known without a request, but a check reads the server.
+    for (keys, by_name) in [("server=43", 0), ("server=node2", 1)] {
+        let cloud = Cloud::start(Settings::default()).unwrap();
+        let order = order(&cloud, Action::Floating, WEB, keys);
+        let asked = || cloud.requests().len();
+        let new = || client(&order, Goal::Here, &Arc::default());
+        assert!(matches!(new().look(LONG), Look::Elsewhere { .. }));
+        assert_eq!(asked(), 1 + by_name, "a look, {keys}");
+        let survey = survey_of(&order);
+        assert!(survey.server.is_ok() && survey.address.unwrap().is_ok());
+        assert_eq!(asked(), 3 + by_name, "a check, {keys}");
+        let ended = run(&order, &mut *new());
+        ended.is_routed();
+        assert_eq!(asked(), 7 + 2 * by_name, "{keys}");
+    }
+}
+
+#[test]
 fn an_ipv6_address_is_found_by_its_network() {
     let cloud = Cloud::start(Settings::default()).unwrap();
     take(&cloud, Action::Floating, "2001:db8::/64", "").is_routed();
