@@ -1,6 +1,6 @@
 //! Which server this is: by its key, or by the metadata service of Hetzner's Cloud.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ureq::http::Method;
@@ -15,7 +15,7 @@ use crate::order::{Named, Url};
 
 /// The id of the server that asks. Source: the API's reference, "Server Metadata".
 const METADATA: &str = "http://169.254.169.254/hetzner/v1/metadata/instance-id";
-/// How long the metadata service may take.
+/// How long the metadata service may take, and how long a failure of it is remembered.
 const METADATA_TIME: Duration = Duration::from_secs(5);
 /// How much of its answer is read, in bytes.
 const MAX_ID: u64 = 1024;
@@ -24,30 +24,44 @@ const MAX_ID: u64 = 1024;
 #[derive(Debug)]
 pub struct Metadata {
     url: String,
-    id: Mutex<Option<u64>>,
+    /// How long a failure is that of everybody who asks.
+    memory: Duration,
+    known: Mutex<Known>,
     /// Of those who ask.
     queue: Arc<Queue>,
 }
 
+#[derive(Debug, Default)]
+struct Known {
+    id: Option<u64>,
+    /// Why the last request failed, and when.
+    failure: Option<(Trouble, Instant)>,
+}
+
 impl Default for Metadata {
     fn default() -> Metadata {
-        Metadata::at(METADATA)
+        Metadata::at(METADATA, METADATA_TIME)
     }
 }
 
 impl Metadata {
-    fn at(url: &str) -> Metadata {
+    fn at(url: &str, memory: Duration) -> Metadata {
         Metadata {
             url: url.into(),
-            id: Mutex::default(),
+            memory,
+            known: Mutex::default(),
             queue: Arc::default(),
         }
     }
 
-    /// One at another place.
+    /// One at another place, whose failures are remembered for `memory`.
     #[cfg(test)]
-    pub fn at_base(base: &str) -> Metadata {
-        Metadata::at(&format!("{base}/instance-id"))
+    pub fn at_base(base: &str, memory: Duration) -> Metadata {
+        Metadata::at(&format!("{base}/instance-id"), memory)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This server's id.
@@ -57,13 +71,31 @@ impl Metadata {
     fn server(&self, end: Instant) -> Result<u64, Trouble> {
         // Takeovers side by side do not ask side by side.
         let _turn = self.queue.enter(end);
-        let known = || self.id.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = *known() {
-            return Ok(id);
+        if let Some(known) = self.recall() {
+            return known;
         }
-        let id = self.ask(end)?;
-        *known() = Some(id);
-        Ok(id)
+        // A failure for want of time says nothing to those who have more.
+        let has_time = end.saturating_duration_since(Instant::now()) >= METADATA_TIME;
+        let answer = self.ask(end);
+        let mut known = self.known();
+        match &answer {
+            Ok(id) => known.id = Some(*id),
+            Err(trouble) if has_time => known.failure = Some((trouble.clone(), Instant::now())),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// What need not be asked for now. Several addresses of one action share a failure, which may have
+    /// taken all of [`METADATA_TIME`].
+    fn recall(&self) -> Option<Result<u64, Trouble>> {
+        let known = self.known();
+        let failure = known.failure.as_ref();
+        let recent = failure.filter(|(_, at)| at.elapsed() < self.memory);
+        match known.id {
+            Some(id) => Some(Ok(id)),
+            None => recent.map(|(trouble, _)| Err(trouble.clone())),
+        }
     }
 
     fn ask(&self, end: Instant) -> Result<u64, Trouble> {

@@ -301,10 +301,15 @@ fn metadata(id: Option<u64>) -> testbed::cloud::Metadata {
     testbed::cloud::Metadata::start(([127, 0, 0, 1], 0).into(), id).unwrap()
 }
 
+/// A process that forgets failures of the metadata service after 5 s, with the clock of these tests.
 fn shared(metadata: &testbed::cloud::Metadata) -> Arc<provider::Shared> {
+    shared_with(metadata, Duration::from_secs(5) / FASTER)
+}
+
+fn shared_with(metadata: &testbed::cloud::Metadata, memory: Duration) -> Arc<provider::Shared> {
     Arc::new(provider::Shared {
         cloud: Shared {
-            metadata: Arc::new(Metadata::at_base(&metadata.url())),
+            metadata: Arc::new(Metadata::at_base(&metadata.url(), memory)),
             ..Shared::default()
         },
     })
@@ -331,12 +336,47 @@ fn the_metadata_service_is_asked_which_server_this_is_once() {
 }
 
 #[test]
+fn addresses_share_a_failure_of_the_metadata_service() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let metadata = metadata(Some(43));
+    metadata.order(
+        testbed::mock::When::Always(Method::Get),
+        testbed::mock::Fault::page(503),
+    );
+    let order = order(&cloud, Action::Floating, WEB, "metadata");
+    let shared = shared_with(&metadata, LONG);
+    let look = || client(&order, Goal::Here, &shared).look(LONG);
+    std::thread::scope(|scope| {
+        let looks = [(); 4].map(|()| scope.spawn(look));
+        for look in looks.map(|look| look.join().unwrap()) {
+            assert!(matches!(&look, Look::Unanswered(_)), "{look:?}");
+        }
+    });
+    assert!(matches!(look(), Look::Unanswered(_)));
+    assert_eq!(metadata.requests().len(), 1);
+}
+
+#[test]
+fn a_failure_for_want_of_time_is_not_shared() {
+    let cloud = Cloud::start(Settings::default()).unwrap();
+    let metadata = metadata(Some(43));
+    let hang = testbed::mock::Fault::Hang;
+    metadata.order(testbed::mock::When::Once(Method::Get), hang);
+    let order = order(&cloud, Action::Floating, WEB, "metadata");
+    let shared = shared_with(&metadata, LONG);
+    let look = |within| client(&order, Goal::Here, &shared).look(within);
+    let short = look(Duration::from_millis(200));
+    assert!(matches!(&short, Look::NotConnected(_)), "{short:?}");
+    let long = look(LONG);
+    assert!(matches!(&long, Look::Elsewhere { .. }), "{long:?}");
+}
+
+#[test]
 fn a_host_that_is_no_cloud_server_needs_the_key() {
     let cloud = Cloud::start(Settings::default()).unwrap();
     let metadata = metadata(None);
-    let shared = shared(&metadata);
     let order = order(&cloud, Action::Floating, WEB, "metadata");
-    let take = || run(&order, &mut *client(&order, Goal::Here, &shared));
+    let take = || run(&order, &mut *client(&order, Goal::Here, &shared(&metadata)));
     for text in ["", "<html>", "42x", "-1", "99999999999999999999999"] {
         let said = take().failure(true);
         assert!(said.contains("write server=ID or server=NAME"), "{said}");
