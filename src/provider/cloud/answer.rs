@@ -87,7 +87,11 @@ impl Reader<'_> {
             200..=299 => return None,
             300..=399 => {
                 let redirect = Redirect::new(answer.location, "token", self.secrets);
-                let problem = CloudProblem::Redirect { status, redirect };
+                let problem = CloudProblem::Redirect {
+                    status,
+                    redirect,
+                    correlation: self.correlation(answer),
+                };
                 return Some(Trouble::new(Kind::Final, problem));
             }
             _ => {}

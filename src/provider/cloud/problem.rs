@@ -30,8 +30,12 @@ pub enum CloudProblem {
         error: Box<ApiError>,
         correlation: Option<String>,
     },
-    #[error("the Cloud API answered {status}, {redirect}: check endpoint")]
-    Redirect { status: u16, redirect: Redirect },
+    #[error("the Cloud API answered {status}{}, {redirect}: check endpoint", id(.correlation))]
+    Redirect {
+        status: u16,
+        redirect: Redirect,
+        correlation: Option<String>,
+    },
     #[error("the Cloud API answered {status} with something that cannot be read{}", id(.correlation))]
     Unreadable {
         status: u16,

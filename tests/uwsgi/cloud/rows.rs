@@ -218,12 +218,11 @@ fn cloud_row_3xx_fails_at_once_naming_the_host(context: &Context) {
                 let Fault::Redirect { status, .. } = fault else {
                     unreachable!()
                 };
-                let part = format!(
-                    "answered {status}, a redirect to elsewhere.example; redirects are not \
-                     followed, because that would send the token to elsewhere.example: check \
-                     endpoint"
-                );
-                run.fails_at_once(usize::from(requests == kind.changes()), &part);
+                let part = ", a redirect to elsewhere.example; redirects are not followed, because \
+                            that would send the token to elsewhere.example: check endpoint";
+                let line = run.fails_at_once(usize::from(requests == kind.changes()), part);
+                let answered = format!("answered {status}, X-Correlation-Id ");
+                assert!(line.contains(&answered), "{line}");
             }
         }
     });

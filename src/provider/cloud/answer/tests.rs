@@ -162,6 +162,12 @@ fn a_redirect_names_the_host_that_would_have_got_the_token() {
             "{text}"
         );
     }
+    let to = Some("https://other.example/v1");
+    let trouble = read_with(302, b"", to, Some("c1\n0d")).unwrap();
+    let text = trouble.problem.to_string();
+    let expected =
+        "the Cloud API answered 302, X-Correlation-Id c10d, a redirect to other.example;";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]
