@@ -147,7 +147,12 @@ fn named(text: &[u8]) -> Result<Named, Reason> {
 
 /// A base URL has neither a query nor a slash at its end.
 fn base(text: &[u8]) -> Result<Url, Reason> {
-    let url = Url::parse(text.trim_ascii_end().strip_suffix(b"/").unwrap_or(text))?;
+    let text = text.trim_ascii_end().strip_suffix(b"/").unwrap_or(text);
+    let url = Url::parse(text).map_err(|reason| match reason {
+        // These actions have no username and no password.
+        Reason::CredentialsInUrl => Reason::CredentialsInEndpoint,
+        other => other,
+    })?;
     match url.as_uri().query() {
         None => Ok(url),
         Some(_) => Err(Reason::QueryInEndpoint),

@@ -121,6 +121,8 @@ pub enum Reason {
     Scheme,
     #[error("contains a username or a password: write them as username= and password=")]
     CredentialsInUrl,
+    #[error("contains a username or a password: remove them, and write the token as token_file=")]
+    CredentialsInEndpoint,
     #[error("contains a fragment (#...), which is never sent: remove it")]
     FragmentInUrl,
     #[error("`{0}` is not allowed: write {1}")]

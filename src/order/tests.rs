@@ -321,6 +321,23 @@ fn mistakes_in_several_addresses_are_named() {
     assert_mistake(host, "url", "is not a URL");
 }
 
+#[test]
+fn credentials_in_an_endpoint_are_a_mistake_that_names_the_keys_there_are() {
+    for action in [Action::Floating, Action::Alias] {
+        let argument = b"token=T,ip=1.1.1.1,endpoint=https://u:p@127.0.0.1/v1";
+        let mistakes = super::parse(action, argument).unwrap_err();
+        let texts: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
+        let expected = "endpoint: contains a username or a password: remove them, and write the \
+                        token as token_file=";
+        assert!(texts.iter().any(|text| text == expected), "{texts:?}");
+    }
+    assert_mistake(
+        "url=https://u:p@127.0.0.1/",
+        "url",
+        "write them as username=",
+    );
+}
+
 /// An order of `hetzner-aliasip`.
 fn alias(more: &str) -> Order {
     let argument = format!("token=T,ip=10.0.0.100{more}");
