@@ -118,10 +118,10 @@ fn floating_ip(text: &[u8]) -> Result<IpAddr, Reason> {
 
 fn alias_ip(text: &[u8]) -> Result<IpAddr, Reason> {
     match address(text)? {
+        ip if is_public(ip) => Err(Reason::NotAnAlias(ip)),
         ip @ IpAddr::V6(_) => Err(Reason::AliasIpv6(ip)),
         ip if is_private(ip) => Ok(ip),
         ip if is_shared(ip) => Err(Reason::NotInANetwork(ip)),
-        ip if is_public(ip) => Err(Reason::NotAnAlias(ip)),
         ip => Err(Reason::NotRoutable(ip)),
     }
 }

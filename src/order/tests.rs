@@ -338,6 +338,28 @@ fn credentials_in_an_endpoint_are_a_mistake_that_names_the_keys_there_are() {
     );
 }
 
+#[test]
+fn an_address_that_is_no_alias_ip_names_what_moves_it() {
+    for (ip, expected) in [
+        ("4.4.4.4", "hetzner-floatingip moves those"),
+        ("2a01:4f8:fff1::", "hetzner-floatingip moves those"),
+        ("2001:db8::", "hetzner-floatingip moves those"),
+        (
+            "fd00::1",
+            "but private Networks and their alias IPs are IPv4",
+        ),
+        (
+            "fe80::1",
+            "but private Networks and their alias IPs are IPv4",
+        ),
+    ] {
+        let argument = format!("token=T,ip={ip}");
+        let mistakes = super::parse(Action::Alias, argument.as_bytes()).unwrap_err();
+        let text = mistakes[0].to_string();
+        assert!(mistakes.len() == 1 && text.ends_with(expected), "{text}");
+    }
+}
+
 /// An order of `hetzner-aliasip`.
 fn alias(more: &str) -> Order {
     let argument = format!("token=T,ip=10.0.0.100{more}");

@@ -51,6 +51,12 @@ fn cloud_boot_names_the_other_action(context: &Context) {
         ),
         (
             "hetzner-aliasip",
+            "2a01:4f8:fff1::",
+            "ip: 2a01:4f8:fff1:: is a public address, so it cannot be an alias IP: hetzner-floatingip \
+             moves those",
+        ),
+        (
+            "hetzner-aliasip",
             "fd00::1",
             "ip: fd00::1 is IPv6, but private Networks and their alias IPs are IPv4",
         ),
