@@ -146,7 +146,7 @@ fn address(ip: IpAddr, found: &AddressFound) -> Finding {
         ),
         true => (
             Topic::Address,
-            Level::Error,
+            Level::Warning,
             format!("{ip} is {title}, which Hetzner has blocked: see the Cloud Console"),
         ),
     }
@@ -281,6 +281,22 @@ mod tests {
         cloud.set_holder(order.ip, None);
         let findings = check(&mut Projects::default(), &order);
         has(&findings, Topic::Route, Level::Warning, "to no server");
+    }
+
+    #[test]
+    fn an_address_that_hetzner_has_blocked_is_a_warning() {
+        let mut settings = Settings::default();
+        settings.floating_ips[0].blocked = true;
+        let cloud = Mock::start(settings).unwrap();
+        let order = order(&cloud, Action::Floating, "131.232.99.1", "server=43");
+        let findings = check(&mut Projects::default(), &order);
+        has(
+            &findings,
+            Topic::Address,
+            Level::Warning,
+            "which Hetzner has blocked: see the Cloud Console",
+        );
+        assert!(findings.iter().all(|(_, level, _)| *level != Level::Error));
     }
 
     #[test]
