@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::takeover::{Change, Look, Provider, Tempo};
+use crate::takeover::{Change, Look, Problem, Provider, Tempo};
 
 /// How far a move is, as its takeover and the thread that interrupts it share it.
 #[derive(Debug, Default)]
@@ -92,6 +92,10 @@ impl Provider for Stoppable {
 
     fn is_half_done(&self) -> bool {
         self.client.is_half_done()
+    }
+
+    fn remark(&self) -> Option<Problem> {
+        self.client.remark()
     }
 
     fn has_refused_login(&self) -> bool {

@@ -99,6 +99,10 @@ impl Provider for First<'_> {
         self.provider.is_half_done()
     }
 
+    fn remark(&self) -> Option<Problem> {
+        self.provider.remark()
+    }
+
     fn has_refused_login(&self) -> bool {
         self.provider.has_refused_login()
     }

@@ -64,6 +64,9 @@ pub fn take_over(bounds: Bounds, provider: &mut dyn Provider, around: Surroundin
         accepted: None,
     };
     let outcome = takeover.run();
+    if let (Outcome::Routed, Some(remark)) = (&outcome, takeover.provider.remark()) {
+        takeover.log_line(format!("WARNING {remark}"));
+    }
     Report {
         outcome,
         elapsed: takeover.pace.elapsed(),

@@ -32,6 +32,11 @@ pub trait Provider {
         1
     }
 
+    /// What somebody has to know of the address even if it is here, as a sentence.
+    fn remark(&self) -> Option<Problem> {
+        None
+    }
+
     /// Whether the last answer was that the login is wrong, which must not be tried too often.
     fn has_refused_login(&self) -> bool {
         false

@@ -213,11 +213,9 @@ impl Floating {
 
     /// A failure of a change, with what is known of the address.
     fn noted(&self, problem: Problem) -> Problem {
-        match self.is_blocked {
-            true => Problem::new(format_args!(
-                "{problem}; Hetzner has blocked this Floating IP, see the Cloud Console"
-            )),
-            false => problem,
+        match self.remark() {
+            Some(remark) => Problem::new(format_args!("{problem}; {remark}")),
+            None => problem,
         }
     }
 }
@@ -258,6 +256,10 @@ impl Provider for Floating {
 
     fn tempo(&self) -> &'static Tempo {
         &TEMPO
+    }
+
+    fn remark(&self) -> Option<Problem> {
+        self.is_blocked.then(|| Problem::new(CloudProblem::Blocked))
     }
 
     fn has_refused_login(&self) -> bool {

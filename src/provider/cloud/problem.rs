@@ -103,6 +103,8 @@ pub enum CloudProblem {
     },
     #[error("{ip} was taken off {server}, and the Cloud API still shows it there")]
     ShownLate { ip: Ipv4Addr, server: String },
+    #[error("Hetzner has blocked this Floating IP, see the Cloud Console")]
+    Blocked,
     #[error("another alias IP of this node is being moved first")]
     OthersTurn,
     #[error("the change that was requested last is still running")]

@@ -248,6 +248,17 @@ fn final_refusals_say_what_to_do() {
 }
 
 #[test]
+fn a_blocked_address_that_is_here_is_warned_of() {
+    let mut settings = Settings::default();
+    settings.floating_ips[0].blocked = true;
+    let cloud = Cloud::start(settings).unwrap();
+    let ended = move_web(&cloud, "server=42");
+    ended.is_routed();
+    let expected = "WARNING Hetzner has blocked this Floating IP, see the Cloud Console";
+    assert_eq!(ended.lines, [expected]);
+}
+
+#[test]
 fn a_redirect_is_not_followed() {
     let cloud = Cloud::start(Settings::default()).unwrap();
     let redirect = Fault::Redirect {
