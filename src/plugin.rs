@@ -204,6 +204,7 @@ pub static hetzner_plugin: Plugin = Plugin {
 /// Called when the plugin is loaded, before the options that follow `plugin = hetzner`.
 unsafe extern "C" fn on_load() {
     guard("on_load", || {
+        command::expect();
         // SAFETY: uWSGI calls this, so the process is uWSGI.
         if let Err(reason) = unsafe { uwsgi::bind() } {
             log!(NAME, "ERROR {reason}");
@@ -289,6 +290,7 @@ unsafe fn add_option(value: *mut c_char, list: impl FnOnce(&mut Options) -> &mut
 /// dropped by then (core/uwsgi.c, `uwsgi_start`); with `drop-after-init` and the like, not yet.
 unsafe extern "C" fn init() -> c_int {
     guard("init", || {
+        command::expect_none();
         let findings = check_configuration();
         for warning in &findings.warnings {
             log!(NAME, "WARNING {warning}");

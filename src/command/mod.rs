@@ -6,6 +6,7 @@
 //! `_exit`, so it is safe beside the running instance.
 
 mod check;
+mod early;
 mod guard;
 mod human;
 mod json;
@@ -103,6 +104,19 @@ impl Orders {
         guard::stand(is_json);
         !std::mem::replace(&mut self.is_called, true)
     }
+}
+
+/// Called when the plugin is loaded. A mistake between here and the option of a command ends uWSGI as
+/// well.
+pub fn expect() {
+    if let Some(is_json) = early::is_json() {
+        guard::stand(is_json);
+    }
+}
+
+/// Called when all options have been read, and none was that of a command.
+pub fn expect_none() {
+    guard::stand_down();
 }
 
 /// Runs the command, and ends the process with its status.

@@ -31,6 +31,8 @@ pub const TESTS: &[Test] = tests![
     check_without_an_action_is_an_error,
     check_has_the_rights_of_the_legion,
     check_is_safe_beside_the_instance,
+    check_starts_no_fallback_configuration,
+    what_only_looks_like_a_command_changes_nothing,
     check_by_the_environment,
     check_asks_hetzner_for_the_servers,
     check_looks_at_interfaces,
@@ -590,6 +592,77 @@ fn check_is_safe_beside_the_instance(context: &Context) {
     );
     assert_eq!(node.log().lines().len(), before, "{}", node.log().text());
     assert_eq!(node.wait(Duration::ZERO), None);
+}
+
+/// A node whose `fallback-config` touches a file, and ends. The lines of `config` follow it.
+struct Fallback {
+    directory: tempfile::TempDir,
+    ini: String,
+}
+
+impl Fallback {
+    fn new(config: NodeConfig) -> Fallback {
+        let directory = tempfile::tempdir().unwrap();
+        let fallback = directory.path().join("fallback.ini");
+        let marker = directory.path().join("marker").display().to_string();
+        let text = format!("[uwsgi]\nexec-asap = touch {marker}\nexec-asap = false\n");
+        std::fs::write(&fallback, text).unwrap();
+        let first = format!("[uwsgi]\nfallback-config = {}", fallback.display());
+        let ini = config.ini().replacen("[uwsgi]", &first, 1);
+        Fallback { directory, ini }
+    }
+
+    fn command(&self, context: &Context, options: &[&str]) -> Command {
+        command_line(context, self.directory.path(), &self.ini, options)
+    }
+
+    fn was_started(&self) -> bool {
+        self.directory.path().join("marker").exists()
+    }
+}
+
+/// uWSGI starts it when it ends with status 1, even before it has read that it is to check.
+fn check_starts_no_fallback_configuration(context: &Context) {
+    let node = || Fallback::new(lone_node("log:x").line("need-plugin = nosuchplugin"));
+    let run = |options: &[&str], variable: Option<&str>| {
+        let fallback = node();
+        let mut command = fallback.command(context, options);
+        command.envs(variable.map(|name| (name, "1")));
+        let done = done(command.output().unwrap());
+        assert_eq!(done.status, Some(1), "{}", done.log);
+        assert!(!fallback.was_started(), "{options:?}\n{}", done.log);
+        let expected = "ERROR uWSGI has ended while it read its configuration";
+        assert!(done.log.contains(expected), "{}", done.log);
+        done
+    };
+    for options in [
+        &["--hetzner-check"][..],
+        &["--hetzner-switch", "--hetzner-yes"],
+        &["--hetzner-unroute", "--hetzner-only=4.4.4.4"],
+        &["--hetzner-unr"],
+    ] {
+        assert_eq!(run(options, None).out, "");
+    }
+    let expected = "ended while it read its configuration";
+    let json = run(&["--hetzner-check-json"], None);
+    Report::of(&json).has("configuration", "error", expected);
+    let json = run(&[], Some("UWSGI_HETZNER_CHECK_JSON"));
+    Report::of(&json).has("configuration", "error", expected);
+    run(&[], Some("UWSGI_HETZNER_CHECK"));
+    // Without a command nothing is different.
+    let fallback = node();
+    let done = done(fallback.command(context, &[]).output().unwrap());
+    assert!(fallback.was_started(), "{}", done.log);
+}
+
+/// It is the value of another option. The instance starts, and what ends it is none of a command's.
+fn what_only_looks_like_a_command_changes_nothing(context: &Context) {
+    let fallback = Fallback::new(lone_node("log:x").line("exec-post-app = false"));
+    let options = ["--procname", "--hetzner-check"];
+    let done = done(fallback.command(context, &options).output().unwrap());
+    assert!(fallback.was_started(), "{}", done.log);
+    let unexpected = "ended while it read its configuration";
+    assert!(!done.log.contains(unexpected), "{}", done.log);
 }
 
 fn check_by_the_environment(context: &Context) {
