@@ -168,14 +168,14 @@ impl Api {
         path: &str,
         filter: &str,
         end: Instant,
-        mut visit: impl FnMut(T) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(T) -> ControlFlow<()>,
     ) -> Result<(), ApiFailure> {
         let mut number = 1;
         for _ in 0..MAX_PAGES {
             let separator = if filter.is_empty() { "" } else { "&" };
             let path = format!("{path}?{filter}{separator}page={number}&per_page={PAGE}");
             let page: Page<T> = self.get(&path, end)?;
-            if page.items.into_iter().try_for_each(&mut visit).is_break() {
+            if page.items.into_iter().try_for_each(&mut *visit).is_break() {
                 return Ok(());
             }
             match page.meta.pagination.next_page {

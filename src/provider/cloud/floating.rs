@@ -70,7 +70,7 @@ impl Found {
 /// There is no usable answer, or there is no such Floating IP.
 pub fn find(api: &mut Api, ip: IpAddr, end: Instant) -> Result<Found, ApiFailure> {
     let mut found = None;
-    api.list("/floating_ips", "", end, |one: Found| {
+    api.list("/floating_ips", "", end, &mut |one: Found| {
         if !one.is(ip) {
             return ControlFlow::Continue(());
         }

@@ -157,7 +157,7 @@ fn by_name<T: DeserializeOwned>(
 ) -> Result<Option<T>, ApiFailure> {
     let filter = serde_urlencoded::to_string([("name", name)]).unwrap_or_default();
     let mut found = None;
-    api.list(path, &filter, end, |one: T| {
+    api.list(path, &filter, end, &mut |one: T| {
         if name_of(&one) != name {
             return ControlFlow::Continue(());
         }
@@ -183,7 +183,7 @@ pub fn servers(
     end: Instant,
 ) -> Result<Vec<Server>, ApiFailure> {
     let mut found = Vec::new();
-    api.list("/servers", "", end, |server: Server| {
+    api.list("/servers", "", end, &mut |server: Server| {
         if server.id == us || server.has(ip) {
             found.push(server);
         }
