@@ -94,6 +94,10 @@ impl Provider for Stoppable {
         self.client.is_half_done()
     }
 
+    fn steps(&self) -> u32 {
+        self.client.steps()
+    }
+
     fn remark(&self) -> Option<Problem> {
         self.client.remark()
     }

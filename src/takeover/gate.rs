@@ -99,6 +99,10 @@ impl Provider for First<'_> {
         self.provider.is_half_done()
     }
 
+    fn steps(&self) -> u32 {
+        self.provider.steps()
+    }
+
     fn remark(&self) -> Option<Problem> {
         self.provider.remark()
     }
@@ -135,9 +139,32 @@ mod tests {
             &TEMPO
         }
 
+        fn is_half_done(&self) -> bool {
+            true
+        }
+
+        fn steps(&self) -> u32 {
+            2
+        }
+
+        fn remark(&self) -> Option<Problem> {
+            Some(Problem::new("blocked"))
+        }
+
         fn has_refused_login(&self) -> bool {
             self.refuses
         }
+    }
+
+    #[test]
+    fn the_first_is_as_its_provider_is() {
+        let (look, refuses) = (None, true);
+        let provider = &mut Answers { look, refuses };
+        let gate = &Gate::default();
+        let first = First { provider, gate };
+        assert!(first.is_half_done() && first.has_refused_login());
+        assert_eq!((first.requests(), first.steps()), (1, 2));
+        assert_eq!(first.remark().unwrap().to_string(), "blocked");
     }
 
     /// Whether the gate lets the others begin, after this first look. `None`: they still wait.
