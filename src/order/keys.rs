@@ -63,10 +63,15 @@ impl RawKeys {
     /// Sorts the items by their keys, and adds unknown keys and missing values to the mistakes.
     pub fn collect(action: Action, items: Vec<Item>, mistakes: &mut Vec<Mistake>) -> RawKeys {
         let mut keys = RawKeys::default();
+        // A word alone may be the secret where there is none.
+        let has_secret = items.iter().any(|item| {
+            let name = name(action, &item.key).filter(|_| item.value.is_some());
+            name.is_some_and(|name| is_secret(name) || name.ends_with("_file") && name != "ca_file")
+        });
         let mut may_be_secret = false;
         for (index, Item { key, value }) in items.into_iter().enumerate() {
             let name = name(action, &key);
-            let is_shown = value.is_some() && is_wordlike(&key);
+            let is_shown = (value.is_some() || has_secret) && is_wordlike(&key);
             match name {
                 Some(name) => keys
                     .take(name, value)
@@ -115,7 +120,7 @@ impl RawKeys {
 }
 
 /// The key of an action that goes by this name.
-fn name(action: Action, key: &[u8]) -> Option<&'static str> {
+pub fn name(action: Action, key: &[u8]) -> Option<&'static str> {
     let alias = ALIASES
         .iter()
         .find(|(alias, _)| alias.as_bytes() == key)

@@ -223,6 +223,18 @@ pub fn needs(action: Action, argument: &[u8]) -> Needs {
     }
 }
 
+/// The keys whose values contain this text.
+pub fn keys_with(action: Action, argument: &[u8], text: &[u8]) -> Vec<&'static str> {
+    let items = keyval::parse(argument).into_iter();
+    let found = items.filter(|item| {
+        let value = item.value.as_deref().unwrap_or_default();
+        value.windows(text.len()).any(|part| part == text)
+    });
+    found
+        .filter_map(|item| keys::name(action, &item.key))
+        .collect()
+}
+
 /// The orders of the action with this name; none if it moves no address, or there is a mistake in it.
 pub fn of_action(name: &str, argument: &[u8]) -> Vec<Order> {
     let orders = Action::parse(name).and_then(|action| parse(action, argument).ok());

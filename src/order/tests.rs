@@ -187,6 +187,7 @@ fn a_bare_key_that_is_no_flag_is_a_mistake() {
 fn an_unknown_key_is_named() {
     assert_mistake("pasword_file=/x", "pasword_file", "unknown key");
     assert_mistake("ssl-verify=0", "ssl-verify", "unknown key");
+    assert_mistake("verify", "verify", "unknown key");
 }
 
 #[test]

@@ -145,11 +145,16 @@ impl Findings {
                 .argument
                 .windows(secret.len())
                 .any(|part| part == secret.as_bytes());
+            let keys = order::keys_with(action, &hook.argument, secret.as_bytes());
             if is_inserted {
-                self.mistakes.push(line(
-                    &"it contains the secret of a legion: in an ini file %(legion) inserts the value \
-                      of that option; write %% for a percent sign",
-                ));
+                let what = match &keys[..] {
+                    [] => "it".into(),
+                    keys => keys.join(", ") + ":",
+                };
+                self.mistakes.push(line(&format_args!(
+                    "{what} contains the secret of a legion: in an ini file %(legion) inserts the value \
+                     of that option; write %% for a percent sign"
+                )));
             }
         }
         // What the addresses have in common is said once.

@@ -281,7 +281,7 @@ fn boot_refuses_the_secret_of_the_legion_in_a_value(context: &Context) {
     let action = action(&robot, "").replace("BAR", "x%(legion)y");
     let errors = errors(&refused(context, &lone_node(&action))).join("\n");
     assert!(
-        errors.contains("it contains the secret of a legion"),
+        errors.contains("password: contains the secret of a legion"),
         "{errors}"
     );
     assert!(!errors.contains("secret1"), "{errors}");
