@@ -119,7 +119,8 @@ say 'unedited, the ini makes uWSGI exit with:'
 refuses 'unedited' "$work/unedited"
 reports 'unedited' ' ip: `FAILOVER_IP` '
 reports 'unedited' ' active_ip: `THIS_IP` '
-! grep -vE 'FAILOVER_IP|THIS_IP|OTHER_IP_[12]|SECRET|USERNAME' "$work/errors" >&2 || die 'unedited: a line is about something else'
+reports 'unedited' '/password is empty'
+! grep -vE 'FAILOVER_IP|THIS_IP|OTHER_IP_[12]|SECRET|USERNAME|/password is empty' "$work/errors" >&2 || die 'unedited: a line is about something else'
 
 # --- The ini without a password ---------------------------------------------------------------
 
