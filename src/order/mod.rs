@@ -208,7 +208,9 @@ pub fn needs(action: Action, argument: &[u8]) -> Needs {
         Action::Failover => "password_file",
         Action::Floating | Action::Alias => "token_file",
     };
-    let file = check.optional(file_key, keys.remove(file_key), values::path);
+    // Beside an inline secret, nobody knows which one is meant.
+    let file = keys.remove(file_key).filter(|_| keys.secret.is_none());
+    let file = check.optional(file_key, file, values::path);
     let bundle = check.optional("ca_file", keys.remove("ca_file"), values::path);
     Needs {
         secret: file.map(|file| SecretSource {

@@ -180,9 +180,9 @@ fn injection_by_the_answer_to_a_get(context: &Context) {
         context,
         &[
             accepted("a 404", End::Unconfirmed(TAMED), once, error(404)),
-            accepted("a 403", End::Unconfirmed(TAMED), once, error(403)),
+            accepted("a 403", End::Routed(3), once, error(403)),
             accepted("a 503", End::Routed(3), once, error(503)),
-            accepted("a 503 forever", End::Unconfirmed(TAMED), always, error(503)),
+            accepted("a 503 forever", End::Failed(TAMED), always, error(503)),
             accepted(
                 "no ip",
                 End::Unconfirmed("without saying where"),
