@@ -21,6 +21,7 @@ pub struct Server {
     /// Something is being done to it, so that it cannot be changed.
     #[serde(default)]
     pub locked: bool,
+    #[serde(default)]
     pub private_net: Vec<Attachment>,
 }
 
@@ -40,16 +41,10 @@ struct OneServer {
     server: Server,
 }
 
-/// A server or a Network of a list.
-#[derive(Deserialize)]
-struct Entry {
-    id: u64,
-    name: String,
-}
-
 /// Source: the API's reference, "Networks".
 #[derive(Deserialize)]
 struct Network {
+    id: u64,
     name: String,
     ip_range: String,
 }
@@ -133,20 +128,6 @@ pub fn server_by_name(
     by_name(api, "/servers", name, end, |server: &Server| &server.name)
 }
 
-/// The id of the server or the Network with this name.
-///
-/// # Errors
-/// There is no usable answer.
-pub fn id_by_name(
-    api: &mut Api,
-    path: &str,
-    name: &str,
-    end: Instant,
-) -> Result<Option<u64>, ApiFailure> {
-    let entry = by_name(api, path, name, end, |entry: &Entry| &entry.name)?;
-    Ok(entry.map(|entry| entry.id))
-}
-
 /// What has this name in a list.
 fn by_name<T: DeserializeOwned>(
     api: &mut Api,
@@ -201,7 +182,11 @@ pub fn named(api: &mut Api, named: &Named, end: Instant) -> Result<u64, ApiFailu
         Named::Id(id) => return Ok(*id),
         Named::Name(name) => name,
     };
-    id_by_name(api, "/networks", name, end)?.ok_or_else(|| {
+    by_name(api, "/networks", name, end, |network: &Network| {
+        &network.name
+    })?
+    .map(|network| network.id)
+    .ok_or_else(|| {
         let shown = api.printable(name);
         Trouble::new(Kind::Final, CloudProblem::NoNetwork(shown)).into()
     })

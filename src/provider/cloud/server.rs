@@ -172,8 +172,7 @@ impl Identity {
         let id = match &self.named {
             None => self.metadata.server(end)?,
             Some(Named::Id(id)) => *id,
-            Some(Named::Name(name)) => network::id_by_name(api, "/servers", name, end)?
-                .ok_or_else(|| no_server(api, name))?,
+            Some(Named::Name(_)) => return Ok(self.server(api, end)?.id),
         };
         self.id = Some(id);
         Ok(id)
