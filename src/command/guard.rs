@@ -13,7 +13,7 @@ use crate::uwsgi::{NAME, log};
 
 /// Whether the report is to be JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
-/// The process that the command is for; 0 if there is none. Others are forked from it while it reads its
+/// The process that the command is for; 0 without a command. Others are forked from it while it reads its
 /// configuration.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 

@@ -1,4 +1,4 @@
-//! The HTTPS client: sends a request, and returns a complete response, or why there is none.
+//! The HTTPS client: sends a request, and returns a complete response or the reason why it failed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

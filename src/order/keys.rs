@@ -63,7 +63,7 @@ impl RawKeys {
     /// Sorts the items by their keys, and adds unknown keys and missing values to the mistakes.
     pub fn collect(action: Action, items: Vec<Item>, mistakes: &mut Vec<Mistake>) -> RawKeys {
         let mut keys = RawKeys::default();
-        // A word alone may be the secret where there is none.
+        // A word alone may be the secret if nothing else is.
         let has_secret = items.iter().any(|item| {
             let name = name(action, &item.key).filter(|_| item.value.is_some());
             name.is_some_and(|name| is_secret(name) || name.ends_with("_file") && name != "ca_file")

@@ -405,7 +405,9 @@ impl Takeover<'_> {
                         return self.change_after(self.recovery_wait());
                     }
                 }
-                Ok(Look::NotConnected(problem)) if self.unconnected_for_too_long().is_some() => {
+                Ok(Look::NotConnected(problem))
+                    if self.unconnected_for() >= CONNECTION_PATIENCE =>
+                {
                     return self.wait_for_connection(problem);
                 }
                 Ok(Look::Unanswered(problem) | Look::NotConnected(problem)) => {
@@ -467,21 +469,15 @@ impl Takeover<'_> {
     /// node may have one.
     fn wait_for_connection(&mut self, problem: Problem) -> Next {
         self.reason = problem.to_string();
-        if let Some(after) = self.unconnected_for_too_long() {
+        let after = self.unconnected_for();
+        if after >= CONNECTION_PATIENCE {
             return Next::End(Outcome::Failed(Failure::NoConnection { problem, after }));
         }
         if !self.pace.has_time() {
             return self.end_out_of_time();
         }
         // The last attempt comes when the patience ends.
-        let wait = match self.unconnected_since {
-            Some(since) => {
-                let span = self.pace.now().saturating_duration_since(since);
-                let left = CONNECTION_PATIENCE.saturating_sub(span);
-                self.pace.connection_wait().min(left)
-            }
-            None => self.pace.connection_wait(),
-        };
+        let wait = self.pace.connection_wait().min(CONNECTION_PATIENCE - after);
         self.log_line(match wait < SHOWN {
             true => format!("{problem}; trying again"),
             false => format!("{problem}; trying again in {}", Seconds(wait)),
@@ -494,17 +490,16 @@ impl Takeover<'_> {
         }
     }
 
-    /// An attempt to connect has just failed. Returns for how long there was no connection, if that
-    /// is too long. It never is while the address is on no server.
-    fn unconnected_for_too_long(&mut self) -> Option<Duration> {
+    /// An attempt to connect has just failed. Returns for how long there was no connection; that does
+    /// not count while the address is on no server.
+    fn unconnected_for(&mut self) -> Duration {
         if self.provider.is_half_done() {
-            return None;
+            return Duration::ZERO;
         }
         let since = *self
             .unconnected_since
             .get_or_insert(self.pace.last_attempt());
-        let span = self.pace.now().saturating_duration_since(since);
-        (span >= CONNECTION_PATIENCE).then_some(span)
+        self.pace.now().saturating_duration_since(since)
     }
 
     /// Sends a look, as soon as the budget allows one. `None` if there is no time left for it.

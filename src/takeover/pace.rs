@@ -6,7 +6,7 @@ use super::Tempo;
 
 /// The longest wait between two attempts to connect, and what a look gets at least.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-const LONG_MAINTENANCE: Duration = Duration::from_secs(120);
+const LONG_TAKEOVER: Duration = Duration::from_secs(120);
 /// The first wait between two attempts to connect.
 const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
 /// The most time that is kept back from a change, so that a lost answer leaves time for a look.
@@ -148,7 +148,7 @@ impl<'a> Pace<'a> {
     pub fn look_wait(&mut self) -> Duration {
         let wait = self.next_look_wait;
         let grown = wait + wait * self.tempo.growth / 10;
-        let longest = match self.elapsed() > LONG_MAINTENANCE {
+        let longest = match self.elapsed() > LONG_TAKEOVER {
             true => self.tempo.later_wait,
             false => self.tempo.longest_wait,
         };
@@ -161,7 +161,7 @@ impl<'a> Pace<'a> {
         if self.bounds.cautious {
             return self.tempo.cautious_probe_wait;
         }
-        if self.elapsed() > LONG_MAINTENANCE {
+        if self.elapsed() > LONG_TAKEOVER {
             return self.tempo.later_probe_wait;
         }
         let wait = self.next_look_wait.max(self.tempo.soon);
