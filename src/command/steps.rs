@@ -68,7 +68,7 @@ impl Provider for Stoppable {
         let is_allowed = || is_elected() && steps.begin();
         let change = self.client.change(within, &is_allowed);
         // The takeover ends then, which is no time to stop it.
-        if !matches!(change, Change::Done) {
+        if !matches!(change, Change::Done | Change::Found) {
             steps.note(self.client.is_half_done());
         }
         change

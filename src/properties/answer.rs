@@ -99,7 +99,7 @@ fn member(text: &[u8], pointer: &str) -> Value {
 
 fn problem_of_change(change: &Change) -> Option<&Problem> {
     match change {
-        Change::Done | Change::Outdated => None,
+        Change::Done | Change::Found | Change::Outdated => None,
         Change::Running(problem)
         | Change::Accepted(problem)
         | Change::Failing(problem)

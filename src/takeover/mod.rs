@@ -234,7 +234,9 @@ impl Takeover<'_> {
         let within = self.pace.begin_change();
         let answer = self.provider.change(within, self.is_elected);
         match answer {
-            Change::NotConnected(_) | Change::Outdated => self.budget().give_back_change(now),
+            Change::NotConnected(_) | Change::Outdated | Change::Found => {
+                self.budget().give_back_change(now);
+            }
             Change::Unready(_) => {
                 self.budget().give_back_change(now);
                 self.unconnected_since = None;
@@ -242,7 +244,7 @@ impl Takeover<'_> {
             _ => self.note_change(),
         }
         match answer {
-            Change::Done => Next::End(Outcome::Routed),
+            Change::Done | Change::Found => Next::End(Outcome::Routed),
             Change::Outdated => Next::End(Outcome::Outdated),
             Change::Refused(problem) => refused(problem),
             Change::Limited(problem) => self.end_limited(problem),

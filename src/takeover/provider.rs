@@ -93,6 +93,8 @@ pub struct LateChanges {
 pub enum Change {
     /// The address is routed to this server.
     Done,
+    /// The same, and it was so already: no change was requested.
+    Found,
     /// A change is running, ours or another, or may be: the answer says so, or was lost.
     Running(Problem),
     /// The endpoint accepted the change, and is one that may have no way to confirm it.

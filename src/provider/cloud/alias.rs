@@ -438,7 +438,7 @@ impl Provider for Alias {
         }
         let change = match self.prepare(end) {
             Err(failure) => failure.of_preparation(self.resolve()),
-            Ok(None) => Change::Done,
+            Ok(None) => Change::Found,
             Ok(Some(write)) => match self.objection(&write, end, is_elected()) {
                 Some(objection) => objection,
                 None => self.request(&write, end),

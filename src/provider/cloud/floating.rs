@@ -233,7 +233,7 @@ impl Provider for Floating {
         }
         let change = match self.prepare(end) {
             Err(failure) => failure.of_preparation(Resolve::MayEnd),
-            Ok(None) => Change::Done,
+            Ok(None) => Change::Found,
             Ok(Some(_)) if !is_elected() => Change::Outdated,
             Ok(Some((id, server))) => self.request(id, server, end),
         };

@@ -598,5 +598,5 @@ fn it_is_taken_off_every_server_by_hand() {
     assert_eq!(cloud.actions()[0].status, Status::Success);
     let mut provider = client(&order, Goal::Nowhere, &Arc::default());
     assert!(matches!(provider.look(LONG), Look::Ours));
-    assert!(matches!(provider.change(LONG, &|| true), Change::Done));
+    assert!(matches!(provider.change(LONG, &|| true), Change::Found));
 }

@@ -305,7 +305,7 @@ fn it_is_unassigned_by_hand() {
     assert_eq!(post.header("Content-Length"), Some("0"));
     unassign();
     let mut provider = client(&order, Goal::Nowhere, &Arc::default());
-    assert!(matches!(provider.change(LONG, &|| true), Change::Done));
+    assert!(matches!(provider.change(LONG, &|| true), Change::Found));
 }
 
 fn metadata(id: Option<u64>) -> testbed::cloud::Metadata {
