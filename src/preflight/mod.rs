@@ -165,15 +165,19 @@ impl Findings {
                 list.push(line);
             }
         };
-        let alarms = uwsgi::alarm::names();
-        match order::parse(action, &hook.argument) {
+        let needs = order::needs(action, &hook.argument);
+        let orders = order::parse(action, &hook.argument);
+        // With a mistake in it, whether the system's store is needed is not known.
+        let is_https = |orders: &Vec<Order>| orders.iter().any(|order| order.url().is_https());
+        let needs_store = orders.as_ref().is_ok_and(is_https);
+        match orders {
             Ok(orders) => {
                 for order in &orders {
                     for warning in order.warnings() {
                         add(|findings| &mut findings.warnings, &warning);
                     }
-                    for mistake in mistakes_outside(order, alarms.as_deref()) {
-                        add(|findings| &mut findings.mistakes, &mistake);
+                    if let Err(error) = http::proxy_for(order.url()) {
+                        add(|findings| &mut findings.mistakes, &error);
                     }
                 }
             }
@@ -181,10 +185,10 @@ impl Findings {
                 for mistake in mistakes {
                     add(|findings| &mut findings.mistakes, &mistake);
                 }
-                for mistake in unmet(order::needs(action, &hook.argument), alarms.as_deref()) {
-                    add(|findings| &mut findings.mistakes, &mistake);
-                }
             }
+        }
+        for mistake in unmet(needs, needs_store) {
+            add(|findings| &mut findings.mistakes, &mistake);
         }
     }
 
@@ -265,33 +269,16 @@ impl Findings {
     }
 }
 
-/// What is wrong with the files, the environment and the alarm that an order needs.
-fn mistakes_outside(order: &Order, alarms: Option<&[Vec<u8>]>) -> Vec<String> {
-    let store = http::tls_config(&order.trust, order.url().is_https()).err();
-    let found = [
-        order
-            .secret()
-            .check_file()
-            .map(|mistake| mistake.to_string()),
-        http::proxy_for(order.url())
-            .err()
-            .map(|error| error.to_string()),
-        store.map(|error| error.to_string()),
-        check_alarm(order.alarm.as_deref(), alarms).map(|mistake| mistake.to_string()),
-    ];
-    found.into_iter().flatten().collect()
-}
-
-/// What is wrong with the files and the alarm of an argument that is not valid.
-fn unmet(needs: Needs, alarms: Option<&[Vec<u8>]>) -> Vec<String> {
+/// What is wrong with the files and the alarm of an argument.
+fn unmet(needs: Needs, needs_store: bool) -> Vec<String> {
     let secret = needs.secret.and_then(|secret| secret.check_file());
-    let has_bundle = matches!(needs.trust, Trust::Bundle(_));
-    let store = has_bundle.then(|| http::tls_config(&needs.trust, true).err());
-    let store = store.flatten();
+    let store = http::tls_config(&needs.trust, needs_store).err();
+    let alarms = uwsgi::alarm::names();
+    let alarm = check_alarm(needs.alarm.as_deref(), alarms.as_deref());
     let found = [
         secret.map(|mistake| mistake.to_string()),
         store.map(|error| error.to_string()),
-        check_alarm(needs.alarm.as_deref(), alarms).map(|mistake| mistake.to_string()),
+        alarm.map(|mistake| mistake.to_string()),
     ];
     found.into_iter().flatten().collect()
 }
