@@ -12,14 +12,15 @@ trap 'exit 129' HUP
 trap 'exit 143' TERM
 
 tests/setup.sh
+tests/build-plugin.sh
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 [ -x "${CARGO_TARGET_DIR:-target}/debug/demo" ] || say "building the demo (half a minute, once)"
-tests/build-beside.sh cargo build --quiet --locked -p testbed --bin demo --bin lab
+cargo build --quiet --locked -p testbed --bin demo
 arguments=("$PWD/target/uwsgi/2.0.31/uwsgi" "$PWD/target/plugin")
 PATH=$PATH:/usr/sbin:/sbin # where Debian has `ip`
 if [ "$(id -u)" != 0 ]; then
     say "on loopback; as root, each server is a network namespace, and a client shows who answers"
-elif reason=$("${CARGO_TARGET_DIR:-target}/debug/lab" try 2>&1); then
+elif reason=$("${CARGO_TARGET_DIR:-target}/debug/demo" try 2>&1); then
     say "in network namespaces, as this is root"
     arguments+=(network)
 else

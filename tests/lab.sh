@@ -21,7 +21,7 @@ tests/setup.sh
 tests/build-plugin.sh
 find_cargo
 say "building the lab (half a minute, the first time)"
-tests/build-beside.sh cargo build --quiet --locked -p testbed --bin lab
+cargo build --quiet --locked -p testbed --bin lab
 
 scratch=$(mktemp -d)
 pid=
@@ -43,6 +43,7 @@ cat >"$scratch/report" <<EOF
 # The outage as a client sees it
 
 Written by \`make lab\` on $(date -u +%F), of commit \`$(git describe --always --dirty 2>/dev/null || echo unknown)\`.
+All figures are from one run.
 
 Three servers, a router and a client are network namespaces with addresses of their own. The failover IP
 is configured on all servers, and the mock webservice changes the router's route when it has switched. On

@@ -15,9 +15,10 @@ say() { printf 'nemesis: %s\n' "$*" >&2; }
 rounds=$1 nodes=$2 seed=$3 service=${4:-robot} jobs=${5:-8}
 
 tests/setup.sh
+tests/build-plugin.sh
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 say "building it (half a minute, the first time)"
-tests/build-beside.sh cargo build --quiet --locked -p testbed --bin nemesis
+cargo build --quiet --locked -p testbed --bin nemesis
 say "$service: $rounds rounds of $nodes nodes, $jobs side by side, from seed $seed on: about two minutes for each $jobs"
 exec "${CARGO_TARGET_DIR:-target}/debug/nemesis" \
     target/uwsgi/2.0.31/uwsgi target/plugin "$rounds" "$nodes" "$seed" "$jobs" "$service"

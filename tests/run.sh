@@ -17,5 +17,5 @@ fi
 export UWSGI_BINARIES=$binaries
 export HETZNER_PLUGIN=$PWD/target/plugin/hetzner_plugin.so
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
-tests/build-beside.sh cargo test --workspace --locked --no-run "$@"
+tests/build-plugin.sh
 cargo test --workspace --locked "$@"

@@ -51,7 +51,7 @@ fn missing() -> Option<String> {
             return Some(format!("there is no {}: run `make test`", file.display()));
         }
     }
-    let tried = Command::new(env!("CARGO_BIN_EXE_lab")).arg("try").output();
+    let tried = Command::new(env!("CARGO_BIN_EXE_demo")).arg("try").output();
     let tried = tried.expect("the lab has been built");
     let errors = String::from_utf8_lossy(&tried.stderr);
     (!tried.status.success()).then(|| errors.trim().to_owned())

@@ -18,22 +18,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
-use testbed::network::cage;
+use testbed::network::{Network, cage};
 use testbed::uwsgi::Launch;
 
 use screen::Screen;
 use stage::Stage;
 
 const USAGE: &str = "usage: demo UWSGI PLUGINS_DIR [network] [cloud]
+       demo try
 
   UWSGI        the uWSGI binary
   PLUGINS_DIR  the directory that contains hetzner_plugin.so
   network      not on loopback, but in network namespaces, as root
-  cloud        a Floating IP instead of a failover IP";
+  cloud        a Floating IP instead of a failover IP
+  try          only whether there are network namespaces here";
 
 fn main() -> ExitCode {
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
+    if arguments == [Path::new("try")] {
+        return cage::enclose(can_be_networked);
+    }
     let [uwsgi, plugins_dir, options @ ..] = arguments.as_slice() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
@@ -61,6 +67,20 @@ fn main() -> ExitCode {
         }
         // It ends everything when it is interrupted.
         true => cage::enclose(|| play(launch(uwsgi, plugins_dir), None, is_cloud)),
+    }
+}
+
+/// Builds the network of the demo, in namespaces.
+fn can_be_networked() -> ExitCode {
+    // It moves its thread to another namespace.
+    let built = thread::scope(|scope| scope.spawn(|| Network::build().map(drop)).join());
+    match built {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

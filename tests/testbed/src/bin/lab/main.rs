@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use testbed::network::{Network, cage, web};
+use testbed::network::{cage, web};
 
 use failover::{Outcome, Setup};
 use host::Keeper;
@@ -27,11 +27,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 const USAGE: &str = "usage: lab report UWSGI PLUGINS_DIR FAILOVERS
        lab short UWSGI PLUGINS_DIR
-       lab try
 
   report       measures everything, with so many failovers of each kind, and prints it as Markdown
   short        the checks, and one failover; prints what happens
-  try          only whether the namespaces can be created here
   UWSGI        the uWSGI binary
   PLUGINS_DIR  the directory that contains hetzner_plugin.so";
 
@@ -114,7 +112,6 @@ fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["try"] => Ok(thread::scope(|scope| join(scope.spawn(Network::build)))?.map(drop)?),
         ["short", uwsgi, plugins] => short(&tools(uwsgi, plugins)?),
         ["report", uwsgi, plugins, failovers] => {
             let figures = measure(&tools(uwsgi, plugins)?, failovers.parse()?)?;
